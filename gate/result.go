@@ -1,0 +1,329 @@
+// Package gate aligns two traces, measures and judges them.
+package gate
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// Outcome is what a run says. The zero value is Incomplete: nothing passes by
+// being forgotten.
+type Outcome int
+
+const (
+	Incomplete Outcome = iota
+	Pass
+	Fail
+)
+
+// ExitCode is the process's exit code for the outcome.
+func (o Outcome) ExitCode() int {
+	switch o {
+	case Pass:
+		return 0
+	case Fail:
+		return 1
+	}
+	return 3
+}
+
+func (o Outcome) String() string {
+	switch o {
+	case Pass:
+		return "pass"
+	case Fail:
+		return "fail"
+	}
+	return "incomplete"
+}
+
+// MarshalText and UnmarshalText write the outcome as its word.
+func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+func (o *Outcome) UnmarshalText(b []byte) error {
+	switch string(b) {
+	case "pass":
+		*o = Pass
+	case "fail":
+		*o = Fail
+	case "incomplete":
+		*o = Incomplete
+	default:
+		return fmt.Errorf("outcome %q: want pass, fail or incomplete", b)
+	}
+	return nil
+}
+
+// Value is a measured number. JSON has no NaN or infinity: they are written as
+// the strings "NaN", "+Inf" and "-Inf".
+type Value float64
+
+func (v Value) MarshalJSON() ([]byte, error) {
+	f := float64(v)
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return json.Marshal(strconv.FormatFloat(f, 'g', -1, 64))
+	}
+	return json.Marshal(f)
+}
+
+func (v *Value) UnmarshalJSON(b []byte) error {
+	var s string
+	if json.Unmarshal(b, &s) == nil {
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil || !(math.IsNaN(f) || math.IsInf(f, 0)) {
+			return fmt.Errorf("value %q: want a number, NaN, +Inf or -Inf", s)
+		}
+		*v = Value(f)
+		return nil
+	}
+	return json.Unmarshal(b, (*float64)(v))
+}
+
+// Status is how one checkpoint stands.
+type Status string
+
+const (
+	Passed     Status = "pass"
+	Warned     Status = "warn"
+	Failed     Status = "fail"
+	Unmeasured Status = "unmeasured"
+)
+
+// Result is results.json: everything a run found. All reports are drawn from
+// it alone.
+type Result struct {
+	Version         int          `json:"version"` // 1
+	Outcome         Outcome      `json:"outcome"`
+	ExitCode        int          `json:"exit_code"`
+	Reasons         []string     `json:"reasons"` // why the outcome is not pass, worst first, for people
+	Engines         EngineSet    `json:"engines"`
+	Spec            SpecInfo     `json:"spec"`
+	Prompts         []PromptInfo `json:"prompts"`
+	Coverage        Coverage     `json:"coverage"`
+	FirstDivergence *Divergence  `json:"first_divergence"`
+	Checkpoints     []Checkpoint `json:"checkpoints"` // forward order, prompt by prompt
+	Trend           Trend        `json:"trend"`
+	Diagnosis       []Diagnosis  `json:"diagnosis"` // most confident first
+	Garbage         []Garbage    `json:"garbage"`
+	Baseline        *struct{}    `json:"baseline"`
+	Warnings        []string     `json:"warnings"` // things to know that judged nothing
+	Timing          Timing       `json:"timing"`
+	Environment     Environment  `json:"environment"`
+}
+
+// EngineSet are the engines of the run.
+type EngineSet struct {
+	Reference EngineInfo   `json:"reference"`
+	Candidate EngineInfo   `json:"candidate"`
+	Witnesses []EngineInfo `json:"witnesses"`
+}
+
+// EngineInfo says what one engine was; empty fields were not said.
+type EngineInfo struct {
+	Name          string `json:"name"` // as the trace or the spec calls it
+	Adapter       string `json:"adapter"`
+	Version       string `json:"version"`
+	Model         string `json:"model"`
+	WeightsSHA256 string `json:"weights_sha256"`
+	ComputeDType  string `json:"compute_dtype"`
+	Device        string `json:"device"`
+	Trace         string `json:"trace"`   // where its trace lies
+	Capture       string `json:"capture"` // "", "exact" or "disturbs"
+	Failure       string `json:"failure"` // why it measured nothing, or ""
+}
+
+// SpecInfo says what judged.
+type SpecInfo struct {
+	Path   string `json:"path"`   // "" for the built-in default
+	Digest string `json:"digest"` // hex SHA-256
+	Preset string `json:"preset"` // the preset that applied
+	// PresetFrom says who chose it: "spec" or the reason, as "the candidate computes in bf16".
+	PresetFrom string `json:"preset_from"`
+}
+
+// PromptInfo is one prompt of the run.
+type PromptInfo struct {
+	Name   string `json:"name"`
+	Tokens int    `json:"tokens"` // 0 when neither trace says
+	SHA256 string `json:"sha256"` // of the token ids, "" when unknown
+}
+
+// Coverage says how much was compared.
+type Coverage struct {
+	Checkpoints Count     `json:"checkpoints"`
+	Positions   Count     `json:"positions"` // of the checkpoint with the fewest shared
+	Elements    Count     `json:"elements"`  // of a row of the most partial checkpoint
+	Missing     []Missing `json:"missing"`
+}
+
+// Count is "Compared of Total"; Total is the larger side's.
+type Count struct {
+	Compared  int `json:"compared"`
+	Reference int `json:"reference"`
+	Candidate int `json:"candidate"`
+}
+
+// Missing is a checkpoint that one side lacks.
+type Missing struct {
+	Prompt     string `json:"prompt"`
+	Checkpoint string `json:"checkpoint"`
+	Side       string `json:"side"`     // "reference", "candidate" or "both"
+	Required   bool   `json:"required"` // then the run is incomplete
+}
+
+// Divergence is the first place where the engines part.
+type Divergence struct {
+	Prompt     string `json:"prompt"`
+	Checkpoint string `json:"checkpoint"`
+	Position   int    `json:"position"` // −1 where the metric has no position
+	Metric     string `json:"metric"`
+	Value      Value  `json:"value"`
+	Limit      Value  `json:"limit"`
+}
+
+// Checkpoint is what was measured and judged at one checkpoint of one prompt.
+type Checkpoint struct {
+	Prompt    string `json:"prompt"`
+	Name      string `json:"name"`
+	Order     int    `json:"order"` // place in the forward pass, from 0
+	Rows      int    `json:"rows"`  // positions compared
+	Width     int    `json:"width"` // elements of a whole row
+	Compared  int    `json:"compared_elements"`
+	RefDType  string `json:"reference_dtype"`
+	CandDType string `json:"candidate_dtype"`
+	// Metrics by registry name; a metric that could not be measured is absent.
+	Metrics  map[string]Value `json:"metrics"`
+	Where    Where            `json:"where"`
+	Growth   *Growth          `json:"growth"` // null where there is no checkpoint before
+	Profile  []ProfilePoint   `json:"profile"`
+	Logits   *LogitsInfo      `json:"logits"` // null for hidden states and partial logits
+	Status   Status           `json:"status"`
+	Limits   []AppliedLimit   `json:"limits"`   // every limit that was applied
+	Findings []Finding        `json:"findings"` // what broke one
+}
+
+// Where locates extremes; −1 where there is none.
+type Where struct {
+	MaxAbsPosition int `json:"max_abs_position"`
+	MaxAbsElement  int `json:"max_abs_element"`
+	WorstChannel   int `json:"worst_channel"`
+	WorstPosition  int `json:"worst_position"` // largest row rel_l2
+}
+
+// Growth says how the divergence moved since the checkpoint before.
+type Growth struct {
+	Inherited Value `json:"inherited"` // rel_l2 at the checkpoint before
+	Added     Value `json:"added"`     // relative to the layer's own contribution
+	Factor    Value `json:"factor"`    // rel_l2 / inherited
+}
+
+// ProfilePoint is the divergence of a range of positions, and of the record
+// position within it.
+type ProfilePoint struct {
+	Position int   `json:"position"`
+	RelL2    Value `json:"rel_l2"`
+	MaxAbs   Value `json:"max_abs"`
+}
+
+// LogitsInfo tells flips of the top token apart.
+type LogitsInfo struct {
+	Flips []Flip `json:"flips"` // at most 20, most decided first
+	// FlipsTotal counts all; FlipsInNoise those whose gap the measured noise explains.
+	FlipsTotal   int   `json:"flips_total"`
+	FlipsInNoise int   `json:"flips_in_noise"`
+	Noise        Value `json:"noise"`      // typical rmse of a logits row, what a flip is held against
+	MarginP50    Value `json:"margin_p50"` // median gap between the reference's first and second token
+}
+
+// Flip is one position where the engines chose different tokens.
+type Flip struct {
+	Position  int   `json:"position"`
+	Reference int   `json:"reference"` // token id
+	Candidate int   `json:"candidate"`
+	Gap       Value `json:"gap"` // reference's logit of its own choice − of the candidate's
+	InNoise   bool  `json:"in_noise"`
+}
+
+// AppliedLimit is one limit held against one measurement.
+type AppliedLimit struct {
+	Metric string `json:"metric"`
+	Value  Value  `json:"value"`
+	Limit  Value  `json:"limit"`
+	// Use is how much of the limit the value takes: 1 is at the limit.
+	Use    Value  `json:"use"`
+	Level  string `json:"level"` // "fail" or "warn"
+	Source string `json:"source"`
+	Line   int    `json:"line"` // of the spec; 0 in a preset
+	Within bool   `json:"within"`
+}
+
+// Finding is one judged fact.
+type Finding struct {
+	Rule       string `json:"rule"`  // "layer_*_output: rel_l2 <= 0.01", or the built-in check's name
+	Level      string `json:"level"` // "fail", "warn" or "incomplete"
+	Prompt     string `json:"prompt"`
+	Checkpoint string `json:"checkpoint"`
+	Position   int    `json:"position"` // −1 where it has none
+	Metric     string `json:"metric"`
+	Value      Value  `json:"value"`
+	Limit      Value  `json:"limit"`
+	Source     string `json:"source"`
+	Line       int    `json:"line"`
+	Message    string `json:"message"` // one sentence for people
+}
+
+// Trend is the divergence over depth.
+type Trend struct {
+	// Direction is increasing, stable or decreasing, or "" with fewer than three layers.
+	Direction string `json:"direction"`
+	// GrowthPerLayer is the fitted factor of rel_l2 a layer.
+	GrowthPerLayer Value `json:"growth_per_layer"`
+	// Jump is the layer whose growth stands out most, or null.
+	Jump *Jump `json:"jump"`
+}
+
+// Jump is one layer's growth over the typical one.
+type Jump struct {
+	Checkpoint string `json:"checkpoint"`
+	Factor     Value  `json:"factor"`
+}
+
+// Diagnosis is what kind of mistake it looks like.
+type Diagnosis struct {
+	Kind       string `json:"kind"`       // "rope_or_mask", "embedding", "layer", "channel", "multiplier", "heap_pointers", …
+	Title      string `json:"title"`      // "RoPE or attention mask"
+	Checkpoint string `json:"checkpoint"` // where, or ""
+	Confidence string `json:"confidence"` // "high", "medium" or "low"
+	Evidence   string `json:"evidence"`   // the measured facts, in a sentence
+}
+
+// Garbage is values that no computation meant.
+type Garbage struct {
+	Engine     string `json:"engine"` // "reference" or "candidate"
+	Prompt     string `json:"prompt"`
+	Checkpoint string `json:"checkpoint"`
+	Kind       string `json:"kind"`   // "non_finite", "huge" or "heap_pointer"
+	Policy     string `json:"policy"` // "mask", "fail" or "keep"
+	Count      int64  `json:"count"`
+	Positions  []int  `json:"positions"` // the first 16
+	Elements   []int  `json:"elements"`  // the first 16
+}
+
+// Timing in seconds.
+type Timing struct {
+	Reference Value `json:"reference_s"`
+	Candidate Value `json:"candidate_s"`
+	Compare   Value `json:"compare_s"`
+	Bytes     int64 `json:"bytes"` // of trace values read
+}
+
+// Environment is where it ran.
+type Environment struct {
+	Paritygate string `json:"paritygate"`
+	OS         string `json:"os"`
+	Arch       string `json:"arch"`
+	CPU        string `json:"cpu"`
+	Kernel     string `json:"kernel"` // "avx2" or "portable"
+}

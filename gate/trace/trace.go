@@ -1,0 +1,130 @@
+// Package trace holds what one engine recorded of one prompt: a Trace of
+// Checkpoints, read from and written to safetensors, orch JSONL, npy and npz.
+//
+// Opening a trace reads headers and an index only; values are read on demand
+// into the caller's buffers, so a trace of any size costs little memory.
+// Files are not trusted. This package imports the standard library only.
+package trace
+
+// DType is the type of the values a checkpoint's reader yields.
+type DType uint8
+
+const (
+	F32 DType = iota + 1
+	F16
+	BF16
+	F64
+)
+
+// Size is the number of bytes of one value.
+func (d DType) Size() int {
+	switch d {
+	case F16, BF16:
+		return 2
+	case F64:
+		return 8
+	}
+	return 4
+}
+
+// String is the dtype's name in safetensors.
+func (d DType) String() string {
+	switch d {
+	case F32:
+		return "F32"
+	case F16:
+		return "F16"
+	case BF16:
+		return "BF16"
+	case F64:
+		return "F64"
+	}
+	return "?"
+}
+
+// Format is a file format of traces.
+type Format string
+
+const (
+	Safetensors Format = "safetensors"
+	OrchJSONL   Format = "orch-jsonl"
+	NPY         Format = "npy"
+	NPZ         Format = "npz"
+)
+
+// Meta is what a trace says of its run; empty fields were not said.
+type Meta struct {
+	Engine        string
+	EngineVersion string
+	Model         string
+	WeightsSHA256 string
+	ComputeDType  string // "f32", "f16", "bf16", "q8_0", "q4_k" …, or "f16 weights, f32 activations" in the engine's own words
+	Device        string
+	Prompt        string
+	Tokens        []int32
+	// Positions are the token positions of the rows; nil means 0…n−1.
+	Positions []int
+	// Extra holds every other metadata key.
+	Extra map[string]string
+}
+
+// Trace is an open trace.
+type Trace struct {
+	// Path is the file or folder it was opened from.
+	Path   string
+	Format Format
+	Meta   Meta
+	// Checkpoints in the order of the file.
+	Checkpoints []*Checkpoint
+
+	closers []func() error
+}
+
+// Checkpoint is a named point of the forward pass with its rows.
+type Checkpoint struct {
+	// Name is canonical; Source is the name the file gives.
+	Name, Source string
+	DType        DType
+	// Width is the number of elements of a whole row. Stored is how many first
+	// elements of each row the file holds; less than Width in a partial log.
+	Width, Stored int
+	// Positions are the token positions of the rows, ascending and unique.
+	Positions []int
+
+	// rows opens a private reader of the checkpoint's values.
+	rows func() RowReader
+}
+
+// RowReader reads whole rows of one checkpoint. It is not safe for concurrent
+// use; open one a goroutine with NewReader.
+type RowReader interface {
+	// ReadRows fills dst with rows first … first+n−1 (indices into Positions),
+	// row after row, n × Stored values in the checkpoint's dtype, little-endian.
+	// dst must have exactly that length.
+	ReadRows(first, n int, dst []byte) error
+}
+
+// NewReader returns a private reader; several may be used at once.
+func (c *Checkpoint) NewReader() RowReader { return c.rows() }
+
+// Lookup returns the checkpoint of that canonical name, or nil.
+func (t *Trace) Lookup(name string) *Checkpoint {
+	for _, c := range t.Checkpoints {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// Close releases the trace's files.
+func (t *Trace) Close() error {
+	var first error
+	for _, f := range t.closers {
+		if err := f(); err != nil && first == nil {
+			first = err
+		}
+	}
+	t.closers = nil
+	return first
+}

@@ -1,0 +1,3 @@
+module github.com/paritygate/paritygate
+
+go 1.25.0
