@@ -170,7 +170,7 @@ class Forward:
         x = self.norm(x, m.final["w"], m.final.get("b"), m.eps[-1])
         x = out["final_norm"] = m.tap("final_norm", None, x)
         logits = p.contract(p.round(x, "matmul_in"), self.weight(m.head).T)
-        out["logits"] = m.tap("logits", None, logits / p.compute(m.logits_divisor))
+        out["logits"] = p.round(m.tap("logits", None, logits / p.compute(m.logits_divisor)), "logits")
         return out
 
     def embed(self, tokens):
@@ -245,10 +245,13 @@ class Forward:
             at = np.arange(n)
             q = self.rotate(q, m.tap("q_positions", layer, at), layer)
             k = self.rotate(k, m.tap("k_positions", layer, at), layer)
+        scale = p.compute(m.scale[layer])
+        if p.scale_queries:
+            q, scale = p.round(q * scale, "act"), p.compute(1)
         k = m.tap("k_cache", layer, p.round(k, "kv"))[m.k_of_head[layer]]
         v = m.tap("v_cache", layer, p.round(v, "kv"))[m.v_of_head[layer]]
         scores = self.keep(p.contract(q, np.ascontiguousarray(k.transpose(0, 2, 1))))
-        scores = self.keep(scores * p.compute(m.scale[layer]))
+        scores = self.keep(scores * scale)
         scores = m.tap("scores", layer, scores)
         seen = m.tap("mask", layer, np.tril(np.ones((n, n), bool)))
         x = self.weighted(np.where(seen, scores, p.compute(-np.inf)), v)
@@ -286,12 +289,12 @@ class Forward:
         """Rotary embedding of [heads, positions, head_dim]; pairs are (i, i + d/2)."""
         m, p, d = self.m, self.p, self.m.rope_dims[layer]
         base, real = m.theta[layer], p.compute
+        at = positions[:, None].astype(real)
         if p.table == "iterative":
-            step = np.full(d // 2, real(base) ** real(-2 / d), real)
-            step[0] = 1
-            angle = np.multiply.accumulate(np.concatenate([[positions.astype(real)], np.repeat(step[1:, None], len(positions), 1)])).T
+            steps = np.full((len(at), d // 2 - 1), real(base) ** real(-2 / d), real)
+            angle = np.multiply.accumulate(np.hstack([at, steps]), axis=1)
         else:
-            angle = positions[:, None].astype(real) * (base ** (-np.arange(0, d, 2) / d)).astype(real)
+            angle = at * m.tap("frequencies", layer, (base ** (-np.arange(0, d, 2) / d)).astype(real))
         cos, sin = np.cos(angle), np.sin(angle)
         part = (lambda y: p.round(y, "act")) if p.rope == "parts" else (lambda y: y)
         cos, sin = part(cos), part(sin)

@@ -97,6 +97,8 @@ def job(task):
         first = next((c for c in effect if effect[c] > 0), None)
         if first != variant.planted:
             complaints.append(f"{base}: {variant.name} says {variant.planted}, first change at {first}")
+        if max(effect.values()) < 1e-9:
+            complaints.append(f"{base}: {variant.name} changes nothing ({max(effect.values()):.1e})")
         for precision in precisions:
             trace = Forward(broken, CLEAN[precision]).run(tokens)
             over = {c: ratio(effect[c], noise[precision][c]) for c in effect}
@@ -135,7 +137,7 @@ def main():
     print(f"{len(pairs)} pairs in {time.time() - start:.0f} s")
     complaints = [c for _, cs in results for c in cs]
     if complaints:
-        raise SystemExit("planted checkpoints that are not the first to change:\n" + "\n".join(complaints))
+        raise SystemExit("bugs that do not do what they say:\n" + "\n".join(complaints))
 
 
 if __name__ == "__main__":

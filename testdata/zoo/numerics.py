@@ -40,6 +40,8 @@ class Profile:
     norm: str = "twice"  # twice: x/rms, then the product with the weight; once: only the latter
     rope: str = "once"  # once: the rotated pair; parts: cosine, sine and both products too
     table: str = "direct"  # direct | iterative (frequency i is frequency i−1 times a constant)
+    scale_queries: bool = False  # attention's scale is applied to queries, not to scores
+    logits: str = "f32"  # type of the logits
     gelu: str = "direct"  # direct | f16 (argument and result rounded, as a lookup table has them)
 
     def round(self, x, where):
@@ -91,6 +93,8 @@ def twins(kind, arch):
         if arch != "gpt2":
             out["iterative_rope"] = dict(table="iterative")
     else:
+        out["logits_rounded"] = dict(logits=kind)
+        out["scaled_queries"] = dict(scale_queries=True)
         out["fused_attention"] = dict(fused=True)
         out["fused_split_k16"] = dict(fused=True, order="chunk16", norm="once")
         out["norm_rounded_once"] = dict(norm="once")
