@@ -8,8 +8,6 @@ variant that has a size or a choice of place is in both.
 """
 from dataclasses import dataclass
 
-import numpy as np
-
 ROPE = ("llama", "qwen2", "phi3", "granite")
 GATED = ROPE
 GQA = ("llama", "qwen2", "granite")
