@@ -18,8 +18,8 @@ type Spec struct {
 	Tolerances Tolerances `yaml:"tolerances" json:"tolerances,omitempty"`
 
 	// Path is the file the spec was read from, as the user named it; "" for the
-	// built-in default. Relative paths inside it are already made absolute or
-	// relative to the working directory through its folder.
+	// built-in default. Relative paths inside it are already made absolute
+	// through its folder, so that they hold in any working directory.
 	Path string `yaml:"-" json:"-"`
 	// Digest is the hex SHA-256 of the file's bytes; "" for the default.
 	Digest string `yaml:"-" json:"-"`
@@ -30,7 +30,8 @@ type Model struct {
 	Path string `yaml:"path" json:"path,omitempty"`
 }
 
-// Prompt is one input: exactly one of Text, File and Tokens.
+// Prompt is one input: exactly one of Text, File and Tokens is written. Load
+// reads a File into Text as well, byte for byte.
 type Prompt struct {
 	Name   string  `yaml:"name" json:"name"`
 	Text   string  `yaml:"text" json:"text,omitempty"`
@@ -157,6 +158,8 @@ type Rule struct {
 type Limit struct {
 	Metric string
 	Value  float64
+	// Off removes the limit that the preset or an earlier rule sets; Value is 0.
+	Off bool
 	// Line is where the limit stands in the file; 0 in a preset.
 	Line int
 }

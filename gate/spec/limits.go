@@ -1,0 +1,87 @@
+package spec
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/paritygate/paritygate/gate/metric"
+)
+
+// Logits is the canonical name of the checkpoint that logits metrics exist for.
+const Logits = "logits"
+
+// Applied is one limit that holds for one checkpoint, and where it comes from.
+type Applied struct {
+	Metric string
+	Level  string // "fail" or "warn"
+	Value  float64
+	// Line is where the limit stands in the spec; 0 in a preset.
+	Line   int
+	Source string // the spec's file, or "preset f16"
+	Rule   string // the glob of the rule
+}
+
+// Condition is what must hold, as "layer_*_output: rel_l2 <= 0.01".
+func (a Applied) Condition() string {
+	op := "<="
+	if i, ok := metric.Lookup(a.Metric); ok && i.Direction == metric.HigherIsBetter {
+		op = ">="
+	}
+	return fmt.Sprintf("%s: %s %s %s", a.Rule, a.Metric, op, strconv.FormatFloat(a.Value, 'g', -1, 64))
+}
+
+// Place is where the limit stands, as "parity.yaml:24" or "preset f16".
+func (a Applied) Place() string {
+	if a.Line == 0 {
+		return a.Source
+	}
+	return fmt.Sprintf("%s:%d", a.Source, a.Line)
+}
+
+// LimitsFor returns the limits that hold for a checkpoint: those of the preset
+// of that name ("" for none), then of the rules in file order, where a later
+// one replaces or removes (off) an earlier one of the same metric and level.
+// They come in the registry's order, fail before warn. Metrics that do not
+// exist for the checkpoint are left out.
+func (s *Spec) LimitsFor(checkpoint, preset string) []Applied {
+	type slot struct{ metric, level string }
+	held := map[slot]Applied{}
+	apply := func(r Rule, level string, limits []Limit) {
+		for _, l := range limits {
+			if l.Off {
+				delete(held, slot{l.Metric, level})
+				continue
+			}
+			held[slot{l.Metric, level}] = Applied{Metric: l.Metric, Level: level, Value: l.Value, Line: l.Line, Source: r.Source, Rule: r.Checkpoint}
+		}
+	}
+	for _, r := range append(Preset(preset), s.Tolerances.Rules...) {
+		if Match(r.Checkpoint, checkpoint) {
+			apply(r, "fail", r.Limits)
+			apply(r, "warn", r.Warn)
+		}
+	}
+	var out []Applied
+	for _, i := range metric.All() {
+		if !exists(i, checkpoint) {
+			continue
+		}
+		for _, level := range []string{"fail", "warn"} {
+			if a, ok := held[slot{i.Name, level}]; ok {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+// exists says whether a metric can exist for a checkpoint of that name.
+func exists(i metric.Info, checkpoint string) bool {
+	switch i.Scope {
+	case metric.LogitsOnly:
+		return checkpoint == Logits
+	case metric.HiddenOnly, metric.ResidualOnly:
+		return checkpoint != Logits
+	}
+	return true
+}

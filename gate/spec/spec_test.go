@@ -1,0 +1,71 @@
+package spec
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// golden compares got with a file, or rewrites the file under -update.
+func golden(t *testing.T, file string, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("differs from %s (-want +got; -update rewrites it):\n%s", file, diff)
+	}
+}
+
+// files are the YAML files of a folder of testdata.
+func files(t *testing.T, folder string, atLeast int) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < atLeast {
+		t.Fatalf("%d files in testdata/%s, want at least %d", len(found), folder, atLeast)
+	}
+	return found
+}
+
+// dump is a spec as JSON, with the folder it was read from written as DIR.
+func dump(t *testing.T, s *Spec, folder string) string {
+	t.Helper()
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	abs, err := filepath.Abs(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(b), abs, "DIR") + "\n"
+}
+
+func TestValid(t *testing.T) {
+	for _, file := range files(t, "ok", 1) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			s, err := Load(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".golden", dump(t, s, filepath.Dir(file)))
+		})
+	}
+}
