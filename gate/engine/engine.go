@@ -5,6 +5,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/paritygate/paritygate/gate/spec"
@@ -116,13 +118,76 @@ type Options struct {
 	CacheDir string
 	// Getenv reads the caller's environment (never given to an engine whole).
 	Getenv func(string) string
+	// Environ is the caller's environment, of which an engine gets the scrubbed
+	// part. Nil is os.Environ.
+	Environ func() []string
+	// Grace is the time between SIGTERM and SIGKILL; 0 means 2 s.
+	Grace time.Duration
 	// Progress is told what a long step does, "" when it is over. May be nil.
 	Progress func(string)
 }
 
-// New returns the engine that cfg describes.
+// adapters are the valid values of the key adapter.
+const adapters = "exec, llamacpp or trace"
+
+// New returns the engine that cfg describes. An engine that uses the GPU waits
+// in Run until no other one does, see LockGPU. Errors say which key of cfg is
+// wrong; nothing is run yet.
 func New(cfg spec.Engine, o Options) (Engine, error) {
+	var e Engine
+	var err error
 	switch cfg.Adapter {
+	case "exec":
+		e, err = newExec(cfg, o)
+	case "trace":
+		e, err = newTrace(cfg, o)
+	case "":
+		return nil, fmt.Errorf("no adapter: want %s", adapters)
+	default:
+		return nil, fmt.Errorf("unknown adapter %q: want %s", cfg.Adapter, adapters)
 	}
-	return nil, fmt.Errorf("unknown adapter %q", cfg.Adapter)
+	if err != nil {
+		return nil, err
+	}
+	if e.UsesGPU() {
+		return &queued{Engine: e, options: o}, nil
+	}
+	return e, nil
+}
+
+// environ is the caller's environment.
+func (o Options) environ() []string {
+	if o.Environ != nil {
+		return o.Environ()
+	}
+	return os.Environ()
+}
+
+// progress tells what a long step does; "" when it is over.
+func (o Options) progress(format string, args ...any) {
+	if o.Progress != nil {
+		o.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// cacheDir is the folder for what outlives a run, made if missing.
+func (o Options) cacheDir() (string, error) {
+	dir := o.CacheDir
+	if dir == "" {
+		base := ""
+		if o.Getenv != nil {
+			base = o.Getenv("XDG_CACHE_HOME")
+		}
+		if !filepath.IsAbs(base) {
+			var err error
+			if base, err = os.UserCacheDir(); err != nil {
+				return "", fmt.Errorf("no cache folder: %w", err)
+			}
+		}
+		dir = filepath.Join(base, "paritygate")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("cache folder: %w", err)
+	}
+	return dir, nil
 }

@@ -44,7 +44,7 @@ func (p *Process) lookup() (string, error) {
 }
 
 func (p *Process) inPath(name string) (string, error) {
-	path := envValue(p.Env, "PATH")
+	path, _ := envLookup(p.Env, "PATH")
 	names := []string{name}
 	if runtime.GOOS == "windows" {
 		names = append(names, name+".exe")
@@ -103,14 +103,4 @@ func bare(err error) error {
 		return pe.Err
 	}
 	return err
-}
-
-// envValue is the value of the last entry of that name.
-func envValue(env []string, name string) string {
-	for i := len(env) - 1; i >= 0; i-- {
-		if v, ok := strings.CutPrefix(env[i], name+"="); ok {
-			return v
-		}
-	}
-	return ""
 }
