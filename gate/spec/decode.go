@@ -3,7 +3,6 @@ package spec
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/invopop/jsonschema"
 	"gopkg.in/yaml.v3"
@@ -80,7 +79,7 @@ func mapping[T any](d *decoder, n *yaml.Node, what string, fields []field[T], al
 				choices = keys(fields)
 			}
 			if ok {
-				d.choose(e.key, choices, "%q is not a key of %s", e.key.Value, what)
+				d.errorf(e.key, "%q is not a key of %s", e.key.Value, what).Choices = choices
 			} else {
 				d.choose(e.key, choices, "unknown key %q in %s", e.key.Value, what)
 			}
@@ -171,12 +170,4 @@ func quote(s string) string {
 		s = string(r[:most]) + "…"
 	}
 	return fmt.Sprintf("%q", s)
-}
-
-// list joins words as "a, b or c".
-func list(words []string) string {
-	if len(words) < 2 {
-		return strings.Join(words, "")
-	}
-	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
 }

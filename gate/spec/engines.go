@@ -90,6 +90,7 @@ func engineKind(role string, ptr func(*Engines) *Engine) kind[Engines] {
 func witnessesKind() kind[Engines] {
 	schema := func() *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "object",
+			PropertyNames:        &jsonschema.Schema{Not: &jsonschema.Schema{Enum: []any{"reference", "candidate"}}},
 			PatternProperties:    map[string]*jsonschema.Schema{namePattern: {Ref: "#/$defs/Engine"}},
 			AdditionalProperties: jsonschema.FalseSchema}
 	}
@@ -208,7 +209,7 @@ func (d *decoder) written(n *yaml.Node, what string) (string, bool) {
 }
 
 func writtenSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string", Pattern: templatePattern(Variables)}, {Type: "number"}, {Type: "boolean"}}}
 }
 
 func commandKind() kind[Engine] {
@@ -282,8 +283,13 @@ func passEnvKind() kind[Engine] {
 }
 
 func tracePathKind() kind[Engine] {
-	return kind[Engine]{schema: stringSchema, read: func(d *decoder, n *yaml.Node, e *Engine) {
-		if s, ok := d.text(n, "path"); ok && d.template(n, s, []string{"prompt"}) {
+	schema := func() *jsonschema.Schema {
+		s := stringSchema()
+		s.Pattern = templatePattern(pathVariables)
+		return s
+	}
+	return kind[Engine]{schema: schema, read: func(d *decoder, n *yaml.Node, e *Engine) {
+		if s, ok := d.text(n, "path"); ok && d.template(n, s, pathVariables) {
 			e.Path = d.resolve(n, s)
 		}
 	}}

@@ -25,7 +25,7 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s:%d:%d: %s", e.Path, e.Line, e.Column, e.Msg)
 	if len(e.Choices) > 0 {
-		fmt.Fprintf(&b, "; valid: %s", strings.Join(e.Choices, ", "))
+		fmt.Fprintf(&b, " (valid: %s)", strings.Join(e.Choices, ", "))
 	}
 	if e.Source != "" {
 		e.writeSource(&b)

@@ -133,7 +133,7 @@ func (d *decoder) prompt(n *yaml.Node, got seen) {
 }
 
 func promptFileKind() kind[Prompt] {
-	return kind[Prompt]{schema: stringSchema, read: func(d *decoder, n *yaml.Node, p *Prompt) {
+	return kind[Prompt]{schema: literalSchema, read: func(d *decoder, n *yaml.Node, p *Prompt) {
 		s, ok := d.text(n, "a prompt's file")
 		if !ok || !d.template(n, s, nil) {
 			return

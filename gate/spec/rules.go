@@ -189,6 +189,10 @@ func (d *decoder) limitValue(n *yaml.Node, info metric.Info) (float64, bool) {
 		}
 		v = p
 	} else if n.Kind == yaml.ScalarNode && strings.HasSuffix(n.Value, "%") {
+		if strings.HasPrefix(n.Value, "-") {
+			d.errorf(n, "%s is %s: it must not be negative", what, quote(n.Value))
+			return 0, false
+		}
 		d.errorf(n, "%s is %s: a percentage is written 1%% or 0.5%%", what, quote(n.Value))
 		return 0, false
 	} else if v, ok = d.number(n, what); !ok {

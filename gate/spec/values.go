@@ -14,7 +14,8 @@ import (
 
 // The spellings of values; the JSON schema holds the same patterns.
 const (
-	percentPattern  = `^\d+(\.\d+)? ?%$`
+	percentPattern  = `^(0|[1-9]\d*)(\.\d+)? ?%$`
+	sharePattern    = `^(100(\.0+)?|[1-9]?\d(\.\d+)?) ?%$`
 	sizePattern     = `^\d+(\.\d+)? ?([kKMGT]i?)?B$`
 	durationPattern = `^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$`
 	namePattern     = `^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$`
@@ -33,7 +34,7 @@ var (
 
 const maxInt32 = 1<<31 - 1
 
-// text reads a string; check returns what is wrong with it, or "".
+// text reads a string that is not empty.
 func (d *decoder) text(n *yaml.Node, what string) (string, bool) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" && n.Tag != "!!timestamp" {
 		if n.Kind == yaml.ScalarNode {
@@ -253,12 +254,12 @@ func sizeKind[T any](what string, ptr func(*T) *int64) kind[T] {
 		if !ok {
 			return
 		}
-		v, err := humanize.ParseBytes(s)
-		if err != nil || !sizeRE.MatchString(s) {
+		if !sizeRE.MatchString(s) {
 			d.errorf(n, "%s is %s: not a size such as 64MB or 1GiB", what, quote(s))
 			return
 		}
-		if v < 1 || v > 1<<60 {
+		v, err := humanize.ParseBytes(s)
+		if err != nil || v < 1 || v > 1<<60 {
 			d.errorf(n, "%s is %s: it must be between 1B and 1 EiB", what, quote(s))
 			return
 		}
@@ -278,8 +279,15 @@ func (d *decoder) resolve(n *yaml.Node, p string) string {
 	return filepath.Join(d.dir, p)
 }
 
+// literalSchema is text without variables.
+func literalSchema() *jsonschema.Schema {
+	s := stringSchema()
+	s.Pattern = templatePattern(nil)
+	return s
+}
+
 func pathKind[T any](what string, ptr func(*T) *string) kind[T] {
-	return kind[T]{schema: stringSchema, read: func(d *decoder, n *yaml.Node, into *T) {
+	return kind[T]{schema: literalSchema, read: func(d *decoder, n *yaml.Node, into *T) {
 		if s, ok := d.text(n, what); ok && d.template(n, s, nil) {
 			*ptr(into) = d.resolve(n, s)
 		}
@@ -296,7 +304,7 @@ func (d *decoder) program(n *yaml.Node, s string) string {
 }
 
 func programKind[T any](what string, ptr func(*T) *string) kind[T] {
-	return kind[T]{schema: stringSchema, read: func(d *decoder, n *yaml.Node, into *T) {
+	return kind[T]{schema: literalSchema, read: func(d *decoder, n *yaml.Node, into *T) {
 		if s, ok := d.text(n, what); ok && d.template(n, s, nil) {
 			*ptr(into) = d.program(n, s)
 		}

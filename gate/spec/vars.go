@@ -12,6 +12,9 @@ import (
 // of env; a recorded trace's path may hold {{prompt}} alone.
 var Variables = []string{"model", "tokens", "trace", "prompt", "out"}
 
+// pathVariables may stand in a recorded trace's path.
+var pathVariables = []string{"prompt"}
+
 // Expand replaces every {{name}} of s by vars[name], once, from left to right:
 // what a value holds is never expanded again, and no shell reads it. Blanks
 // around the name are allowed. A name that is not one of Variables, one that
@@ -74,7 +77,7 @@ func scan(s string, part func(literal, name string) error) error {
 type unknownVariable struct{ name string }
 
 func (e *unknownVariable) Error() string {
-	return fmt.Sprintf("unknown variable %s; valid: %s", quote(e.name), strings.Join(braced(Variables), ", "))
+	return fmt.Sprintf("unknown variable %s (valid: %s)", quote(e.name), strings.Join(braced(Variables), ", "))
 }
 
 func braced(names []string) []string {
@@ -83,6 +86,16 @@ func braced(names []string) []string {
 		out[i] = "{{" + n + "}}"
 	}
 	return out
+}
+
+// templatePattern is the regular expression of text whose {{…}} are all of
+// these names.
+func templatePattern(names []string) string {
+	variable := ""
+	if len(names) > 0 {
+		variable = `|\{\{\s*(` + strings.Join(names, "|") + `)\s*\}\}`
+	}
+	return `^([^{]|\{[^{]` + variable + `)*\{?$`
 }
 
 // template checks the variables of a string; allowed nil means none.
