@@ -68,6 +68,8 @@ var registry = []Info{
 	{Name: "sign_flips", Share: true, Percent: true, Doc: "share of elements whose signs differ where |r| exceeds the checkpoint's RMS × 1e-3"},
 	{Name: "magnitude", Direction: HigherIsBetter, Share: true, Percent: true, Doc: "share of elements within one order of magnitude"},
 	{Name: "worst_channel", Scope: HiddenOnly, Percent: true, Doc: "largest rel_l2 of one channel over the positions"},
+	{Name: "worst_position", Percent: true, Doc: "largest rel_l2 of one position's row"},
+	{Name: "position_rms", Percent: true, Doc: "√(mean over positions of the row's rel_l2²): every position weighs the same"},
 	{Name: "ulp_p99", Doc: "99th percentile of the distance in units in the last place of the trace's own dtype"},
 	{Name: "added", Scope: ResidualOnly, Percent: true, Doc: "‖(c_i−c_{i−1}) − (r_i−r_{i−1})‖ / ‖r_i−r_{i−1}‖: what this layer added"},
 	{Name: "scale", Percent: true, Doc: "|Σrc / Σr² − 1|: how far a constant ratio is from one"},

@@ -1,0 +1,82 @@
+package metric
+
+import (
+	"math"
+	"math/bits"
+)
+
+// blockOps are the inner loops of a kernel. They take finite float32 values
+// within maxFastBits and slices of equal length, a multiple of eight.
+type blockOps struct {
+	name string
+	// maxBits is the largest float32 pattern without its sign in a and b; it takes
+	// any values.
+	maxBits func(a, b []float32) uint32
+	sums    func(r, c []float32, o *blockSums)
+	added   func(r, c, pr, pc []float32, o *blockSums)
+	counts  func(r, c []float32, o *blockCounts)
+	// ulp32 and ulp16 add to the histogram and set bit i%8 of mask[i/8] where
+	// the signs of non-zero values differ. ulp16 takes the 16-bit patterns.
+	ulp32 func(r, c []float32, h *UlpHistogram, mask []byte)
+	ulp16 func(r, c []uint16, h *UlpHistogram, mask []byte)
+	// channels adds the first rows of r and c to the channel sums.
+	channels func(r, c *[groupRows][]float32, rows int, sums *[channelPlanes][]float64)
+	// findAbs and findRel are the first index of a value that is there.
+	findAbs, findRel func(r, c []float32, v float32) int
+	// decode widens 16-bit values, and copies F32; any length.
+	decode func(dst []float32, dtype DType, src []byte)
+	// add adds src to dst; any length.
+	add func(dst, src []float64)
+}
+
+// blockSums are the sums of one run; the layout is known to the assembly.
+type blockSums struct {
+	abs, sq, ref2, cand2, cross, addedSq, step2 float64
+}
+
+func (o *blockSums) addTo(s *Stats) {
+	s.SumAbs += o.abs
+	s.SumSq += o.sq
+	s.SumRef2 += o.ref2
+	s.SumCand2 += o.cand2
+	s.SumCross += o.cross
+	s.SumAddedSq += o.addedSq
+	s.SumStep2 += o.step2
+}
+
+// blockCounts are maxima and counts of one run; the layout is known to the assembly.
+type blockCounts struct {
+	maxAbs, maxRel           float32
+	over1, over10, magnitude int32
+}
+
+// opsFor are the fastest loops that the configuration and the machine allow.
+func opsFor(cfg Config) *blockOps {
+	if !cfg.Portable {
+		if o := nativeOps(); o != nil {
+			return o
+		}
+	}
+	return &portableOps
+}
+
+// floorBits is the pattern of the largest float32 that is not above v > 0.
+func floorBits(v float64) uint32 {
+	if v >= math.MaxFloat32 {
+		return math.Float32bits(math.MaxFloat32)
+	}
+	f := float32(v)
+	if float64(f) > v {
+		return math.Float32bits(f) - 1
+	}
+	return math.Float32bits(f)
+}
+
+// noteFlips notes |r| of the elements whose bit is set.
+func (p *Partial) noteFlips(r []float32, mask []byte) {
+	for i, m := range mask {
+		for ; m != 0; m &= m - 1 {
+			p.flip(r[8*i+bits.TrailingZeros8(m)])
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package metric
+
+import (
+	"math"
+	"math/bits"
+)
+
+// portableOps run anywhere. Their loops have no branch that depends on data:
+// two non-negative floats compare like their patterns, so (t−v)>>31 on the
+// patterns is 1 where v > t.
+var portableOps = blockOps{
+	name: "portable", maxBits: maxBitsGo, sums: sumsGo, added: addedGo, counts: countsGo,
+	ulp32: ulp32Go, ulp16: ulp16Go, channels: channelsGo, findAbs: findAbsGo, findRel: findRelGo,
+	decode: decode32, add: addGo,
+}
+
+const signBit = 1 << 31
+
+func maxBitsGo(a, b []float32) uint32 {
+	b = b[:len(a)]
+	var m0, m1 uint32
+	for i, x := range a {
+		m0 = max(m0, math.Float32bits(x)&^signBit)
+		m1 = max(m1, math.Float32bits(b[i])&^signBit)
+	}
+	return max(m0, m1)
+}
+
+func sumsGo(r, c []float32, o *blockSums) {
+	c = c[:len(r)]
+	var abs, sq, ref2, cand2, cross float64
+	for i, x := range r {
+		rv, cv := float64(x), float64(c[i])
+		d := cv - rv
+		abs += math.Abs(d)
+		sq += d * d
+		ref2 += rv * rv
+		cand2 += cv * cv
+		cross += rv * cv
+	}
+	*o = blockSums{abs: abs, sq: sq, ref2: ref2, cand2: cand2, cross: cross}
+}
+
+func addedGo(r, c, pr, pc []float32, o *blockSums) {
+	sumsGo(r, c, o)
+	c, pr, pc = c[:len(r)], pr[:len(r)], pc[:len(r)]
+	var addedSq, step2 float64
+	for i, x := range r {
+		rv, prv := float64(x), float64(pr[i])
+		a := (float64(c[i]) - rv) - (float64(pc[i]) - prv)
+		step := rv - prv
+		addedSq += a * a
+		step2 += step * step
+	}
+	o.addedSq, o.step2 = addedSq, step2
+}
+
+func countsGo(r, c []float32, o *blockCounts) {
+	c = c[:len(r)]
+	floor := math.Float32bits(relFloor)
+	var maxAbs, maxRel, over1, over10, far uint32
+	for i, x := range r {
+		y := c[i]
+		d := math.Float32bits(y-x) &^ signBit
+		ar, ac := math.Float32bits(x)&^signBit, math.Float32bits(y)&^signBit
+		scale := math.Float32frombits(max(ar, floor))
+		maxAbs = max(maxAbs, d)
+		maxRel = max(maxRel, math.Float32bits(math.Float32frombits(d)/scale))
+		over1 += (math.Float32bits(0.01*scale) - d) >> 31
+		over10 += (math.Float32bits(0.1*scale) - d) >> 31
+		far += ((math.Float32bits(10*math.Float32frombits(ac)) - ar) | (math.Float32bits(10*math.Float32frombits(ar)) - ac)) >> 31
+	}
+	*o = blockCounts{
+		maxAbs: math.Float32frombits(maxAbs), maxRel: math.Float32frombits(maxRel),
+		over1: int32(over1), over10: int32(over10), magnitude: int32(len(r)) - int32(far),
+	}
+}
+
+func ulp32Go(r, c []float32, h *UlpHistogram, mask []byte) {
+	c = c[:len(r)]
+	var lens [4][64]uint32 // four, so that equal distances do not wait for each other
+	for i := 0; i+8 <= len(r); i += 8 {
+		x, y := (*[8]float32)(r[i:]), (*[8]float32)(c[i:])
+		var m uint32
+		for j := range 8 {
+			xb, yb := math.Float32bits(x[j]), math.Float32bits(y[j])
+			dist, flip := distanceGo(xb&^signBit, yb&^signBit, xb^yb)
+			m |= flip << j
+			lens[j&3][bits.Len32(dist)&63]++
+		}
+		mask[i/8] = byte(m)
+	}
+	addLens(h, &lens)
+}
+
+func ulp16Go(r, c []uint16, h *UlpHistogram, mask []byte) {
+	c = c[:len(r)]
+	var lens [4][64]uint32
+	for i := 0; i+8 <= len(r); i += 8 {
+		x, y := (*[8]uint16)(r[i:]), (*[8]uint16)(c[i:])
+		var m uint32
+		for j := range 8 {
+			dist, flip := distanceGo(uint32(x[j]&0x7fff), uint32(y[j]&0x7fff), uint32(x[j]^y[j])<<16)
+			m |= flip << j
+			lens[j&3][bits.Len32(dist)&63]++
+		}
+		mask[i/8] = byte(m)
+	}
+	addLens(h, &lens)
+}
+
+// distanceGo is the ULP distance of two magnitudes whose signs differ where
+// the sign bit of z is set, and 1 where they do and neither is zero.
+func distanceGo(a, b, z uint32) (dist, flip uint32) {
+	s := uint32(int32(z) >> 31)
+	same := a - b
+	neg := uint32(int32(same) >> 31)
+	dist = ((same^neg)-neg)&^s | (a+b)&s
+	flip = (z &^ ((a - 1) | (b - 1))) >> 31
+	return dist, flip
+}
+
+func addLens(h *UlpHistogram, lens *[4][64]uint32) {
+	for l := range 33 {
+		h[ulpBinOfLen[l]] += int64(lens[0][l] + lens[1][l] + lens[2][l] + lens[3][l])
+	}
+}
+
+func channelsGo(r, c *[groupRows][]float32, rows int, sums *[channelPlanes][]float64) {
+	n := len(r[0])
+	diff2, ref2, diff, cross := sums[planeDiff2][:n], sums[planeRef2][:n], sums[planeDiff][:n], sums[planeCross][:n]
+	for row := range rows {
+		rv, cv := r[row][:n], c[row][:n]
+		for i, x := range rv {
+			v := float64(x)
+			d := float64(cv[i]) - v
+			diff2[i] += d * d
+			ref2[i] += v * v
+			diff[i] += d
+			cross[i] += d * v
+		}
+	}
+}
+
+func findAbsGo(r, c []float32, v float32) int {
+	for i, x := range r {
+		if d := c[i] - x; d == v || d == -v {
+			return i
+		}
+	}
+	return 0
+}
+
+func findRelGo(r, c []float32, v float32) int {
+	for i, x := range r {
+		d := math.Float32frombits(math.Float32bits(c[i]-x) &^ signBit)
+		scale := max(math.Float32frombits(math.Float32bits(x)&^signBit), relFloor)
+		if d/scale == v {
+			return i
+		}
+	}
+	return 0
+}
+
+func addGo(dst, src []float64) {
+	src = src[:len(dst)]
+	for i := range dst {
+		dst[i] += src[i]
+	}
+}
