@@ -3,3 +3,5 @@
 package metric
 
 func nativeOps() *blockOps { return nil }
+
+func nativeLogits() *logitsOps { return nil }

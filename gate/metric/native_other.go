@@ -4,3 +4,5 @@ package metric
 
 // nativeOps is nil: there are no loops for this architecture but the portable ones.
 func nativeOps() *blockOps { return nil }
+
+func nativeLogits() *logitsOps { return nil }

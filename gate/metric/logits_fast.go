@@ -1,0 +1,92 @@
+package metric
+
+import "math"
+
+// logitsOps are the inner loops of a fast logits kernel. They take finite
+// values within maxFastBits.
+type logitsOps struct {
+	name    string
+	maxBits func(a, b []float32) uint32
+	decode  func(dst []float32, dtype DType, src []byte)
+	// peaks writes the largest value of each run of peakLen, as many as there are
+	// whole runs.
+	peaks func(dst, v []float32)
+	// kl adds up klSums in float32 with float64 accumulators; the length is a
+	// multiple of eight, and no c is above cTop + klSpread.
+	kl func(r, c []float32, rTop, cTop float32, o *klSums)
+}
+
+const (
+	peakLen         = 64
+	nativeLogitsMin = 1024
+	klSpread        = 60
+)
+
+// narrow measures a row with the fast loops.
+func (k *LogitsKernel) narrow(r, c []float32) LogitsRow {
+	w := &k.row32
+	w.ref = k.largest(w.ref, r, rankDepth)
+	w.cand = k.largest(w.cand, c, topK)
+	row := w.tops(r, c)
+	row.KL = k.kl(r, c, row.RefTop, row.CandTop)
+	return row
+}
+
+// largest is like the function of that name. The k-th largest of the runs'
+// peaks is a bound that at least k values reach, and few more.
+func (k *LogitsKernel) largest(dst []ranked[float32], v []float32, n int) []ranked[float32] {
+	runs := len(v) / peakLen
+	if runs < n {
+		return largest(dst, v, n)
+	}
+	if cap(k.peak) < runs {
+		k.peak = make([]float32, runs)
+	}
+	peak := k.peak[:runs]
+	k.native.peaks(peak, v)
+	dst = largest(dst, peak, n)
+	limit := dst[n-1].v
+	dst = dst[:0]
+	for run, p := range peak {
+		if p < limit {
+			continue
+		}
+		for i, x := range v[run*peakLen : (run+1)*peakLen] {
+			if x >= limit {
+				dst = append(dst, ranked[float32]{x, int32(run*peakLen + i)})
+			}
+		}
+	}
+	for i := runs * peakLen; i < len(v); i++ {
+		if v[i] >= limit {
+			dst = append(dst, ranked[float32]{v[i], int32(i)})
+		}
+	}
+	dst, _ = trim(dst, n)
+	return dst
+}
+
+// kl is klOf in float32 arithmetic, good to about 2e-6; where its errors could
+// show, klOf itself.
+func (k *LogitsKernel) kl(r, c []float32, top, candTop int) float64 {
+	rTop, cTop := r[top], c[top]
+	if c[candTop]-cTop > klSpread {
+		return klOf(r, c, top, candTop)
+	}
+	whole := len(r) &^ 7
+	s := &k.klSums
+	k.native.kl(r[:whole], c[:whole], rTop, cTop, s)
+	shift := float64(rTop) - float64(cTop)
+	for i := whole; i < len(r); i++ {
+		rv, cv := float64(r[i]), float64(c[i])
+		s.add(math.Exp(rv-float64(rTop)), rv-cv-shift, cv-float64(cTop))
+	}
+	kl := s.kl()
+	// d is rounded by up to 2⁻²⁴ of the shift of the top logit, and Σp·g − m²/2
+	// cancels where all but the top moved alike. Either shows here.
+	second := s.g / s.w
+	if second > 0 && (kl < 0.05*second || second < 0.0071*shift*shift*(1-1/s.w)) {
+		return klOf(r, c, top, candTop)
+	}
+	return kl
+}
