@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/paritygate/paritygate/gate/spec"
@@ -127,9 +128,6 @@ type Options struct {
 	Progress func(string)
 }
 
-// adapters are the valid values of the key adapter.
-const adapters = "exec, llamacpp or trace"
-
 // New returns the engine that cfg describes. An engine that uses the GPU waits
 // in Run until no other one does, see LockGPU. Errors say which key of cfg is
 // wrong; nothing is run yet.
@@ -142,9 +140,9 @@ func New(cfg spec.Engine, o Options) (Engine, error) {
 	case "trace":
 		e, err = newTrace(cfg, o)
 	case "":
-		return nil, fmt.Errorf("no adapter: want %s", adapters)
+		return nil, fmt.Errorf("no adapter: want one of %s", strings.Join(spec.Adapters(), ", "))
 	default:
-		return nil, fmt.Errorf("unknown adapter %q: want %s", cfg.Adapter, adapters)
+		return nil, fmt.Errorf("unknown adapter %q: want one of %s", cfg.Adapter, strings.Join(spec.Adapters(), ", "))
 	}
 	if err != nil {
 		return nil, err

@@ -2,19 +2,17 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
-	"time"
 
 	"github.com/paritygate/paritygate/gate/spec"
 	"github.com/paritygate/paritygate/gate/trace"
 )
 
 const (
-	defaultTimeout  = 10 * time.Minute
-	defaultMaxTrace = 64e9
 	// maxArgument is Linux's limit of one argument or variable, without its final zero byte.
 	maxArgument = 128<<10 - 1
 	// outputLines is how much of a failed engine's output its error shows.
@@ -30,7 +28,7 @@ type execEngine struct {
 
 func newExec(cfg spec.Engine, o Options) (Engine, error) {
 	if len(cfg.Command) == 0 || cfg.Command[0] == "" {
-		return nil, fmt.Errorf("exec: command is empty: want a list, the program first")
+		return nil, errors.New("exec: command is empty: want a list, the program first")
 	}
 	open, err := TraceOptions(cfg)
 	if err != nil {
@@ -47,13 +45,13 @@ func newExec(cfg spec.Engine, o Options) (Engine, error) {
 		return nil, fmt.Errorf("exec: %w", err)
 	}
 	if !e.uses("trace") {
-		return nil, fmt.Errorf("exec: neither command nor env uses {{trace}}: the engine would not know where to write")
+		return nil, errors.New("exec: neither command nor env uses {{trace}}: the engine would not know where to write")
 	}
 	if e.cfg.Timeout <= 0 {
-		e.cfg.Timeout = defaultTimeout
+		e.cfg.Timeout = spec.DefaultTimeout
 	}
 	if e.cfg.MaxTrace <= 0 {
-		e.cfg.MaxTrace = defaultMaxTrace
+		e.cfg.MaxTrace = spec.DefaultMaxTrace
 	}
 	return e, nil
 }
@@ -64,7 +62,7 @@ func newExec(cfg spec.Engine, o Options) (Engine, error) {
 func TraceOptions(cfg spec.Engine) (trace.Options, error) {
 	var o trace.Options
 	for _, r := range cfg.Names {
-		re, err := regexp.Compile("^(?:" + r.Pattern + ")$")
+		re, err := r.Compile()
 		if err != nil {
 			return trace.Options{}, fmt.Errorf("names: %q: %w", r.Pattern, err)
 		}
@@ -143,7 +141,7 @@ func (e *execEngine) attempt(ctx context.Context, j *execJob) (*Recording, error
 	p := Process{Args: j.args, Dir: e.cfg.Dir, Env: j.env, Timeout: e.cfg.Timeout, Grace: e.o.Grace, MaxOutput: e.cfg.MaxOutput,
 		Watch: func() error {
 			if n := sizeOf(j.trace); n > e.cfg.MaxTrace {
-				return fmt.Errorf("its trace grew over max_trace, %d bytes; killed at %d", e.cfg.MaxTrace, n)
+				return errors.New(tooMuch(n, e.cfg.MaxTrace))
 			}
 			return nil
 		}}

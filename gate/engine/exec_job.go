@@ -164,9 +164,13 @@ func checkTrace(path string, max int64) (kind FailureKind, problem string) {
 	case files == 0:
 		return NoTrace, fmt.Sprintf("it ended well but left {{trace}}, %s, an empty folder", path)
 	case bytes > max:
-		return TooMuch, fmt.Sprintf("its trace has %d bytes, over max_trace, %d", bytes, max)
+		return TooMuch, tooMuch(bytes, max)
 	}
 	return "", ""
+}
+
+func tooMuch(bytes, max int64) string {
+	return fmt.Sprintf("its trace has %d bytes, over max_trace, %d", bytes, max)
 }
 
 // readable opens the file as the reader will, and makes sure that it is the

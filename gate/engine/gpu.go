@@ -53,7 +53,7 @@ func LockGPU(ctx context.Context, o Options, who string) (unlock func(), err err
 		select {
 		case <-ctx.Done():
 			o.progress("")
-			f.Close()
+			defer f.Close()
 			return nil, fmt.Errorf("waiting for the GPU, held by %s: %w", holder(f), ctx.Err())
 		case <-time.After(gpuPoll):
 		}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/paritygate/paritygate/gate/spec"
 )
 
 // Process is one program to run. The zero value of every field but Args has a
@@ -98,7 +100,6 @@ func plural(n int, one, many string) string {
 
 const (
 	defaultGrace      = 2 * time.Second
-	defaultMaxOutput  = 1 << 20
 	defaultWatchEvery = 200 * time.Millisecond
 	// settleTime lets children that are about to end do so before they count as left over.
 	settleTime = 300 * time.Millisecond
@@ -165,7 +166,7 @@ func (p *Process) defaults() {
 		p.Grace = defaultGrace
 	}
 	if p.MaxOutput <= 0 {
-		p.MaxOutput = defaultMaxOutput
+		p.MaxOutput = spec.DefaultMaxOutput
 	}
 	if p.WatchEvery <= 0 {
 		p.WatchEvery = defaultWatchEvery

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -101,6 +102,12 @@ var processModes = map[string]func(path, arg string){
 		}
 		fmt.Print("last line\n")
 		write(path, safetensors(1, 2, 3))
+	},
+	"lock": func(cache, _ string) {
+		_, err := LockGPU(context.Background(), Options{CacheDir: cache}, "reference exec ./worker")
+		must(err)
+		fmt.Println("locked")
+		time.Sleep(time.Minute)
 	},
 	"environment": func(path, _ string) {
 		fmt.Println(strings.Join(os.Environ(), "\n"))
