@@ -2,7 +2,16 @@ package gate
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
+	"github.com/paritygate/paritygate/gate/metric"
 	"github.com/paritygate/paritygate/gate/spec"
 	"github.com/paritygate/paritygate/gate/trace"
 )
@@ -28,9 +37,189 @@ type Options struct {
 // Compare aligns, measures and judges pairs of traces. An error means that a
 // trace could not be read (or ctx ended); everything else is in the Result.
 func Compare(ctx context.Context, s *spec.Spec, pairs []Pair, o Options) (*Result, error) {
-	return &Result{}, ctx.Err()
+	r := newResult(o)
+	start := time.Now()
+	m := newMeasurer(s, o)
+	for i, p := range pairs {
+		if i == 0 {
+			r.Engines.Reference, r.Engines.Candidate = engineInfo(p.Reference), engineInfo(p.Candidate)
+			for _, e := range []struct {
+				in *EngineInfo
+				t  *trace.Trace
+			}{{&r.Engines.Reference, p.Reference}, {&r.Engines.Candidate, p.Candidate}} {
+				if err := tellPrecision(e.in, e.t); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if err := comparePair(ctx, r, m, s, p); err != nil {
+			return nil, err
+		}
+	}
+	r.Timing.Compare = Value(time.Since(start).Seconds())
+	r.Timing.Bytes = m.done.Load()
+	Judge(r, s)
+	if r.Outcome == Fail {
+		if err := diagnose(ctx, r, pairs, s); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
 }
 
-// Judge judges r's measurements again under s, in place: limits, findings,
-// statuses, reasons and outcome are replaced; measurements stay.
-func Judge(r *Result, s *spec.Spec) {}
+// newResult is a result without measurements: incomplete.
+func newResult(o Options) *Result {
+	return &Result{Version: 1, ExitCode: Incomplete.ExitCode(), Reasons: []string{}, Prompts: []PromptInfo{}, Checkpoints: []Checkpoint{},
+		Coverage: Coverage{Missing: []Missing{}}, Engines: EngineSet{Witnesses: []EngineInfo{}},
+		Diagnosis: []Diagnosis{}, Garbage: []Garbage{}, Findings: []Finding{}, Warnings: []string{}, Environment: environment(o)}
+}
+
+func newMeasurer(s *spec.Spec, o Options) *measurer {
+	cfg := metric.Config{GarbageAbove: s.Garbage.Above, SkipElements: sortedSet(s.Skip.Elements), Portable: o.Portable}
+	if s.Garbage.Reference == "keep" {
+		cfg.Ref = metric.KeepGarbage
+	}
+	if s.Garbage.Candidate == "keep" {
+		cfg.Cand = metric.KeepGarbage
+	}
+	return &measurer{cfg: cfg, workers: o.Workers, progress: o.Progress}
+}
+
+func sortedSet(v []int) []int {
+	v = slices.Clone(v)
+	slices.Sort(v)
+	return slices.Compact(v)
+}
+
+// engineInfo is what a trace says of its engine.
+func engineInfo(t *trace.Trace) EngineInfo {
+	m := t.Meta
+	return EngineInfo{Name: m.Engine, Adapter: "trace", Version: m.EngineVersion, Model: m.Model, WeightsSHA256: m.WeightsSHA256,
+		ComputeDType: m.ComputeDType, Device: m.Device, Trace: t.Path}
+}
+
+// comparePair measures one prompt and adds it to the result.
+func comparePair(ctx context.Context, r *Result, m *measurer, s *spec.Spec, p Pair) error {
+	info := promptInfo(p)
+	r.Prompts = append(r.Prompts, info)
+	al := align(p.Reference, p.Candidate, s.Skip.Positions)
+	addCoverage(r, p, al, info.InputsDiffer != "")
+	if info.InputsDiffer != "" {
+		return nil
+	}
+	ms, err := m.measure(ctx, al.checkpoints)
+	if err != nil {
+		return fmt.Errorf("prompt %s: %w", p.Prompt, err)
+	}
+	addCheckpoints(r, p.Prompt, ms)
+	return nil
+}
+
+// promptInfo names the prompt and says whether both engines got the same tokens.
+func promptInfo(p Pair) PromptInfo {
+	ref, cand := p.Reference.Meta.Tokens, p.Candidate.Meta.Tokens
+	in := PromptInfo{Name: p.Prompt, Tokens: max(len(ref), len(cand))}
+	tokens := ref
+	if tokens == nil {
+		tokens = cand
+	}
+	if tokens != nil {
+		in.SHA256 = tokensHash(tokens)
+	}
+	if ref != nil && cand != nil {
+		in.InputsDiffer = tokensDiffer(ref, cand)
+	}
+	return in
+}
+
+// tokensDiffer says in words how two token lists differ, "" when they do not.
+func tokensDiffer(ref, cand []int32) string {
+	n := min(len(ref), len(cand))
+	for i := range n {
+		if ref[i] == cand[i] {
+			continue
+		}
+		why := fmt.Sprintf("token %d is %d in the reference and %d in the candidate", i, ref[i], cand[i])
+		switch {
+		case i == 0 && slices.Equal(ref[1:], cand):
+			why += fmt.Sprintf(": the candidate lacks the first token (%d; a missing BOS looks like this)", ref[0])
+		case i == 0 && slices.Equal(ref, cand[1:]):
+			why += fmt.Sprintf(": the candidate has one more token in front (%d; a BOS added twice looks like this)", cand[0])
+		}
+		return why
+	}
+	if len(ref) != len(cand) {
+		return fmt.Sprintf("%d tokens in the reference and %d in the candidate; the first %d are the same", len(ref), len(cand), n)
+	}
+	return ""
+}
+
+func tokensHash(tokens []int32) string {
+	h := sha256.New()
+	var b [4]byte
+	for _, t := range tokens {
+		binary.LittleEndian.PutUint32(b[:], uint32(t))
+		h.Write(b[:])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// addCoverage counts what both sides have and lists what one of them lacks.
+// nothing says that no row is compared, whatever both have.
+func addCoverage(r *Result, p Pair, al *alignment, nothing bool) {
+	miss := func(name, side, reason string) {
+		r.Coverage.Missing = append(r.Coverage.Missing, Missing{Prompt: p.Prompt, Checkpoint: name, Side: side, Reason: reason})
+	}
+	for _, n := range al.refOnly {
+		miss(n, "candidate", "the candidate did not record it")
+	}
+	for _, n := range al.candOnly {
+		miss(n, "reference", "the reference did not record it")
+	}
+	for _, m := range al.mismatched {
+		miss(m.name, "both", fmt.Sprintf("rows have %d elements in the reference and %d in the candidate", m.ref, m.cand))
+	}
+	cov := &r.Coverage
+	first := len(r.Prompts) == 1
+	cov.Checkpoints = largest(cov.Checkpoints, Count{len(al.checkpoints), len(p.Reference.Checkpoints), len(p.Candidate.Checkpoints)})
+	for _, a := range al.checkpoints {
+		if len(a.positions) == 0 {
+			miss(a.name, "both", "no position is in both traces")
+		}
+		positions := Count{len(a.positions), len(a.ref.Positions), len(a.cand.Positions)}
+		elements := Count{a.elements, a.ref.Width, a.cand.Width}
+		if nothing {
+			positions.Compared = 0
+		}
+		cov.Positions = leastCovered(cov.Positions, positions, first)
+		cov.Elements = leastCovered(cov.Elements, elements, first)
+	}
+}
+
+func largest(a, b Count) Count {
+	return Count{max(a.Compared, b.Compared), max(a.Reference, b.Reference), max(a.Candidate, b.Candidate)}
+}
+
+// leastCovered keeps the count with the smaller compared share.
+func leastCovered(a, b Count, first bool) Count {
+	if a == (Count{}) && first {
+		return b
+	}
+	share := func(c Count) float64 {
+		return float64(c.Compared) / float64(max(c.Reference, c.Candidate, 1))
+	}
+	if share(b) < share(a) {
+		return b
+	}
+	return a
+}
+
+// PromptName is the name of a prompt that has none: the trace's own, or the
+// file's without its extension.
+func PromptName(t *trace.Trace) string {
+	if t.Meta.Prompt != "" && len(t.Meta.Prompt) <= 40 && !strings.ContainsAny(t.Meta.Prompt, "\n\r") {
+		return t.Meta.Prompt
+	}
+	base := filepath.Base(t.Path)
+	return strings.TrimSuffix(base, filepath.Ext(base))
+}

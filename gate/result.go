@@ -107,7 +107,8 @@ type Result struct {
 	Trend           Trend        `json:"trend"`
 	Diagnosis       []Diagnosis  `json:"diagnosis"` // most confident first
 	Garbage         []Garbage    `json:"garbage"`
-	Baseline        *struct{}    `json:"baseline"`
+	Findings        []Finding    `json:"findings"` // of the run as a whole: coverage, engines, garbage
+	Baseline        *struct{}    `json:"baseline"` // null: no baseline was compared
 	Warnings        []string     `json:"warnings"` // things to know that judged nothing
 	Timing          Timing       `json:"timing"`
 	Environment     Environment  `json:"environment"`
@@ -122,13 +123,17 @@ type EngineSet struct {
 
 // EngineInfo says what one engine was; empty fields were not said.
 type EngineInfo struct {
-	Name          string `json:"name"` // as the trace or the spec calls it
-	Adapter       string `json:"adapter"`
-	Version       string `json:"version"`
-	Model         string `json:"model"`
-	WeightsSHA256 string `json:"weights_sha256"`
-	ComputeDType  string `json:"compute_dtype"`
-	Device        string `json:"device"`
+	Name          string `json:"name"`           // as the trace or the spec calls it
+	Adapter       string `json:"adapter"`        // "exec", "llamacpp", "trace", …
+	Version       string `json:"version"`        // as the engine says it
+	Model         string `json:"model"`          // as the engine says it
+	WeightsSHA256 string `json:"weights_sha256"` // hex, of the weights file
+	ComputeDType  string `json:"compute_dtype"`  // "f32", "f16", "bf16", "q8_0", … or the engine's own words
+	// Precision is compute_dtype brought to the name of a preset, "" when
+	// neither the trace's words nor its values tell; PrecisionFrom says which.
+	Precision     string `json:"precision"`
+	PrecisionFrom string `json:"precision_from"`
+	Device        string `json:"device"`  // as the engine says it
 	Trace         string `json:"trace"`   // where its trace lies
 	Capture       string `json:"capture"` // "", "exact" or "disturbs"
 	Failure       string `json:"failure"` // why it measured nothing, or ""
@@ -145,9 +150,12 @@ type SpecInfo struct {
 
 // PromptInfo is one prompt of the run.
 type PromptInfo struct {
-	Name   string `json:"name"`
+	Name   string `json:"name"`   // as in the spec
 	Tokens int    `json:"tokens"` // 0 when neither trace says
 	SHA256 string `json:"sha256"` // of the token ids, "" when unknown
+	// InputsDiffer says how the two sides' tokens differ, "" when they agree or
+	// one side does not tell. Nothing is compared then.
+	InputsDiffer string `json:"inputs_differ"`
 }
 
 // Coverage says how much was compared.
@@ -160,39 +168,43 @@ type Coverage struct {
 
 // Count is "Compared of Total"; Total is the larger side's.
 type Count struct {
-	Compared  int `json:"compared"`
-	Reference int `json:"reference"`
-	Candidate int `json:"candidate"`
+	Compared  int `json:"compared"`  // on both sides and not skipped
+	Reference int `json:"reference"` // the reference has
+	Candidate int `json:"candidate"` // the candidate has
 }
 
 // Missing is a checkpoint that one side lacks.
 type Missing struct {
-	Prompt     string `json:"prompt"`
-	Checkpoint string `json:"checkpoint"`
-	Side       string `json:"side"`     // "reference", "candidate" or "both"
-	Required   bool   `json:"required"` // then the run is incomplete
+	Prompt     string `json:"prompt"`     // of the comparison
+	Checkpoint string `json:"checkpoint"` // canonical name
+	Side       string `json:"side"`       // who lacks it: "reference", "candidate" or "both"
+	Required   bool   `json:"required"`   // then the run is incomplete
+	Reason     string `json:"reason"`     // "not recorded", "rows of 128 and 256 elements", "no shared position", …
 }
 
 // Divergence is the first place where the engines part.
 type Divergence struct {
-	Prompt     string `json:"prompt"`
-	Checkpoint string `json:"checkpoint"`
-	Position   int    `json:"position"` // −1 where the metric has no position
-	Metric     string `json:"metric"`
-	Value      Value  `json:"value"`
-	Limit      Value  `json:"limit"`
+	Prompt     string `json:"prompt"`     // name
+	Checkpoint string `json:"checkpoint"` // canonical name
+	Position   int    `json:"position"`   // −1 where the metric has no position
+	Metric     string `json:"metric"`     // registry name
+	Value      Value  `json:"value"`      // measured
+	Limit      Value  `json:"limit"`      // that it breaks
 }
 
 // Checkpoint is what was measured and judged at one checkpoint of one prompt.
 type Checkpoint struct {
-	Prompt    string `json:"prompt"`
-	Name      string `json:"name"`
-	Order     int    `json:"order"` // place in the forward pass, from 0
-	Rows      int    `json:"rows"`  // positions compared
-	Width     int    `json:"width"` // elements of a whole row
-	Compared  int    `json:"compared_elements"`
-	RefDType  string `json:"reference_dtype"`
-	CandDType string `json:"candidate_dtype"`
+	Prompt    string `json:"prompt"`            // name
+	Name      string `json:"name"`              // canonical name
+	Order     int    `json:"order"`             // place in the forward pass, from 0
+	Rows      int    `json:"rows"`              // positions compared
+	Width     int    `json:"width"`             // elements of a whole row
+	Compared  int    `json:"compared_elements"` // elements of a row that took part; less than width in a partial log
+	RefDType  string `json:"reference_dtype"`   // of the stored values
+	CandDType string `json:"candidate_dtype"`   // of the stored values
+	// NonFinite counts pairs that cannot be subtracted (a NaN or infinity that
+	// the other side does not have): they fail every tolerance.
+	NonFinite int64 `json:"non_finite"`
 	// Metrics by registry name; a metric that could not be measured is absent.
 	Metrics  map[string]Value `json:"metrics"`
 	Where    Where            `json:"where"`
@@ -206,10 +218,10 @@ type Checkpoint struct {
 
 // Where locates extremes; −1 where there is none.
 type Where struct {
-	MaxAbsPosition int `json:"max_abs_position"`
-	MaxAbsElement  int `json:"max_abs_element"`
-	WorstChannel   int `json:"worst_channel"`
-	WorstPosition  int `json:"worst_position"` // largest row rel_l2
+	MaxAbsPosition int `json:"max_abs_position"` // of max_abs
+	MaxAbsElement  int `json:"max_abs_element"`  // of max_abs
+	WorstChannel   int `json:"worst_channel"`    // of worst_channel
+	WorstPosition  int `json:"worst_position"`   // largest row rel_l2
 }
 
 // Growth says how the divergence moved since the checkpoint before.
@@ -217,14 +229,21 @@ type Growth struct {
 	Inherited Value `json:"inherited"` // rel_l2 at the checkpoint before
 	Added     Value `json:"added"`     // relative to the layer's own contribution
 	Factor    Value `json:"factor"`    // rel_l2 / inherited
+	// InheritedRMS is position_rms at the checkpoint before.
+	InheritedRMS Value `json:"inherited_rms"`
+	// Stride is ‖r_i‖ / ‖r_i − r_{i−1}‖: how large the stream is beside what the
+	// layer adds. 0 where nothing is added to a stream.
+	Stride Value `json:"stride"`
 }
 
-// ProfilePoint is the divergence of a range of positions, and of the record
-// position within it.
+// ProfilePoint is a position whose row diverges more than every earlier one, in
+// at least one of the three figures by 2 % or more. The first position that
+// exceeds any limit can be read off these points.
 type ProfilePoint struct {
-	Position int   `json:"position"`
-	RelL2    Value `json:"rel_l2"`
-	MaxAbs   Value `json:"max_abs"`
+	Position int   `json:"position"` // first of the range
+	RelL2    Value `json:"rel_l2"`   // over the range
+	MaxAbs   Value `json:"max_abs"`  // over the range
+	Added    Value `json:"added"`    // 0 where nothing is added to a stream
 }
 
 // LogitsInfo tells flips of the top token apart.
@@ -232,46 +251,49 @@ type LogitsInfo struct {
 	Flips []Flip `json:"flips"` // at most 20, most decided first
 	// FlipsTotal counts all; FlipsInNoise those whose gap the measured noise explains.
 	FlipsTotal   int   `json:"flips_total"`
-	FlipsInNoise int   `json:"flips_in_noise"`
-	Noise        Value `json:"noise"`      // typical rmse of a logits row, what a flip is held against
-	MarginP50    Value `json:"margin_p50"` // median gap between the reference's first and second token
+	FlipsInNoise int   `json:"flips_in_noise"` // of all flips, those within the noise
+	Noise        Value `json:"noise"`          // typical rmse of a logits row, what a flip is held against
+	MarginP50    Value `json:"margin_p50"`     // median gap between the reference's first and second token
 }
 
 // Flip is one position where the engines chose different tokens.
 type Flip struct {
-	Position  int   `json:"position"`
+	Position  int   `json:"position"`  // of the row
 	Reference int   `json:"reference"` // token id
-	Candidate int   `json:"candidate"`
-	Gap       Value `json:"gap"` // reference's logit of its own choice − of the candidate's
-	InNoise   bool  `json:"in_noise"`
+	Candidate int   `json:"candidate"` // token id
+	Gap       Value `json:"gap"`       // reference's logit of its own choice − of the candidate's
+	InNoise   bool  `json:"in_noise"`  // the gap is within what the noise explains
 }
 
 // AppliedLimit is one limit held against one measurement.
 type AppliedLimit struct {
-	Metric string `json:"metric"`
-	Value  Value  `json:"value"`
-	Limit  Value  `json:"limit"`
+	Metric string `json:"metric"` // registry name
+	Value  Value  `json:"value"`  // measured
+	Limit  Value  `json:"limit"`  // inclusive
 	// Use is how much of the limit the value takes: 1 is at the limit.
 	Use    Value  `json:"use"`
-	Level  string `json:"level"` // "fail" or "warn"
-	Source string `json:"source"`
-	Line   int    `json:"line"` // of the spec; 0 in a preset
-	Within bool   `json:"within"`
+	Level  string `json:"level"`  // "fail" or "warn"
+	Source string `json:"source"` // file name of the spec, or "preset f16"
+	Line   int    `json:"line"`   // of the spec; 0 in a preset
+	// Explained is how many times the limit allows what rounding explains at
+	// this checkpoint; 0 for a fixed limit.
+	Explained Value `json:"explained"`
+	Within    bool  `json:"within"` // the value keeps to the limit; NaN never does
 }
 
 // Finding is one judged fact.
 type Finding struct {
-	Rule       string `json:"rule"`  // "layer_*_output: rel_l2 <= 0.01", or the built-in check's name
-	Level      string `json:"level"` // "fail", "warn" or "incomplete"
-	Prompt     string `json:"prompt"`
-	Checkpoint string `json:"checkpoint"`
-	Position   int    `json:"position"` // −1 where it has none
-	Metric     string `json:"metric"`
-	Value      Value  `json:"value"`
-	Limit      Value  `json:"limit"`
-	Source     string `json:"source"`
-	Line       int    `json:"line"`
-	Message    string `json:"message"` // one sentence for people
+	Rule       string `json:"rule"`       // "layer_*_output: rel_l2 <= 0.01", or the built-in check's name
+	Level      string `json:"level"`      // "fail", "warn" or "incomplete"
+	Prompt     string `json:"prompt"`     // name
+	Checkpoint string `json:"checkpoint"` // canonical name
+	Position   int    `json:"position"`   // −1 where it has none
+	Metric     string `json:"metric"`     // registry name, "" for a built-in check
+	Value      Value  `json:"value"`      // measured
+	Limit      Value  `json:"limit"`      // that it breaks
+	Source     string `json:"source"`     // file name of the spec, or "preset f16"
+	Line       int    `json:"line"`       // of the spec; 0 in a preset
+	Message    string `json:"message"`    // one sentence for people
 }
 
 // Trend is the divergence over depth.
@@ -286,8 +308,8 @@ type Trend struct {
 
 // Jump is one layer's growth over the typical one.
 type Jump struct {
-	Checkpoint string `json:"checkpoint"`
-	Factor     Value  `json:"factor"`
+	Checkpoint string `json:"checkpoint"` // canonical name
+	Factor     Value  `json:"factor"`     // its growth over the typical growth
 }
 
 // Diagnosis is what kind of mistake it looks like.
@@ -301,29 +323,29 @@ type Diagnosis struct {
 
 // Garbage is values that no computation meant.
 type Garbage struct {
-	Engine     string `json:"engine"` // "reference" or "candidate"
-	Prompt     string `json:"prompt"`
-	Checkpoint string `json:"checkpoint"`
-	Kind       string `json:"kind"`   // "non_finite", "huge" or "heap_pointer"
-	Policy     string `json:"policy"` // "mask", "fail" or "keep"
-	Count      int64  `json:"count"`
-	Positions  []int  `json:"positions"` // the first 16
-	Elements   []int  `json:"elements"`  // the first 16
+	Engine     string `json:"engine"`     // "reference" or "candidate"
+	Prompt     string `json:"prompt"`     // name
+	Checkpoint string `json:"checkpoint"` // canonical name
+	Kind       string `json:"kind"`       // "non_finite", "huge" or "heap_pointer"
+	Policy     string `json:"policy"`     // "mask", "fail" or "keep"
+	Count      int64  `json:"count"`      // of values
+	Positions  []int  `json:"positions"`  // the first 16
+	Elements   []int  `json:"elements"`   // the first 16
 }
 
 // Timing in seconds.
 type Timing struct {
-	Reference Value `json:"reference_s"`
-	Candidate Value `json:"candidate_s"`
-	Compare   Value `json:"compare_s"`
-	Bytes     int64 `json:"bytes"` // of trace values read
+	Reference Value `json:"reference_s"` // running the reference
+	Candidate Value `json:"candidate_s"` // running the candidate
+	Compare   Value `json:"compare_s"`   // reading and comparing the traces
+	Bytes     int64 `json:"bytes"`       // of trace values read
 }
 
 // Environment is where it ran.
 type Environment struct {
-	Paritygate string `json:"paritygate"`
-	OS         string `json:"os"`
-	Arch       string `json:"arch"`
-	CPU        string `json:"cpu"`
-	Kernel     string `json:"kernel"` // "avx2" or "portable"
+	Paritygate string `json:"paritygate"` // version
+	OS         string `json:"os"`         // as Go names it
+	Arch       string `json:"arch"`       // as Go names it
+	CPU        string `json:"cpu"`        // model name
+	Kernel     string `json:"kernel"`     // "avx2" or "portable"
 }

@@ -15,6 +15,8 @@ type Applied struct {
 	Metric string
 	Level  string // "fail" or "warn"
 	Value  float64
+	// Unit is Limit.Unit: not 0 where Value counts multiples of explained rounding.
+	Unit float64
 	// Line is where the limit stands in the spec; 0 in a preset.
 	Line   int
 	Source string // the spec's file, or "preset f16"
@@ -52,7 +54,7 @@ func (s *Spec) LimitsFor(checkpoint, preset string) []Applied {
 				delete(held, slot{l.Metric, level})
 				continue
 			}
-			held[slot{l.Metric, level}] = Applied{Metric: l.Metric, Level: level, Value: l.Value, Line: l.Line, Source: r.Source, Rule: r.Checkpoint}
+			held[slot{l.Metric, level}] = Applied{Metric: l.Metric, Level: level, Value: l.Value, Unit: l.Unit, Line: l.Line, Source: r.Source, Rule: r.Checkpoint}
 		}
 	}
 	for _, r := range append(Preset(preset), s.Tolerances.Rules...) {

@@ -160,6 +160,9 @@ type Limit struct {
 	Value  float64
 	// Off removes the limit that the preset or an earlier rule sets; Value is 0.
 	Off bool
+	// Unit, where it is not 0, is the unit roundoff of a preset: Value then counts
+	// how many times what rounding at that unit explains at the checkpoint.
+	Unit float64
 	// Line is where the limit stands in the file; 0 in a preset.
 	Line int
 }

@@ -1,0 +1,196 @@
+package gate
+
+import (
+	"math"
+	"slices"
+
+	"github.com/paritygate/paritygate/gate/metric"
+)
+
+// signature is what the error of one checkpoint looks like, measured on a
+// sample of its rows. The error e is what the checkpoint itself added: for a
+// residual layer (c_i−c_{i−1}) − (r_i−r_{i−1}), held against s = r_i−r_{i−1};
+// elsewhere c−r, held against r.
+type signature struct {
+	positions []int
+	rel       []float64 // ‖e‖/‖s‖ by row
+	median    float64   // of rel
+	exact     []bool    // rows whose error rounding explains
+	last      bool      // the last compared position is the last row
+
+	gain, gainShare       float64 // e ≈ gain·s, and the share of Σe² that this explains
+	channel               int     // element with most of Σe²
+	channelShare          float64
+	oneDirection          float64 // rankOneShare of e
+	nothingAdded          bool    // the candidate's layer added nothing
+	normCorrelation       float64 // of a row's gain with 1/mean square of the layer's input
+	shift                 int     // candidate row p equals reference row p+shift; 0 when none
+	resembles             string  // another layer whose contribution the candidate's resembles more
+	resemblance, ownMatch float64 // cosines with that layer's and with its own
+}
+
+// signatureOf measures the error of a sampled checkpoint. before is the sample
+// of the residual checkpoint before, or nil. limit is the relative error that
+// the applied limits allow a row.
+func signatureOf(now, before *sample, limit float64) *signature {
+	e, s := minus(now.cand, now.ref), now.ref
+	if before != nil {
+		e = minus(e, minus(before.cand, before.ref))
+		s = minus(now.ref, before.ref)
+	}
+	g := &signature{positions: now.positions, last: now.last}
+	for i := range e {
+		g.rel = append(g.rel, ratioOf(norm(e[i]), norm(s[i])))
+	}
+	if len(g.rel) == 0 {
+		return g
+	}
+	g.median = metric.Percentile(slices.Clone(g.rel), 0.5)
+	worst := slices.Max(g.rel)
+	for _, r := range g.rel {
+		g.exact = append(g.exact, r <= max(limit, 0.03*worst) && r < 0.3*worst)
+	}
+	es, ss, ee := inner(e, s), inner(s, s), inner(e, e)
+	g.gain, g.gainShare = ratioOf(es, ss), ratioOf(es*es, ss*ee)
+	g.channel, g.channelShare = worstElement(e, ee)
+	g.oneDirection = rankOneShare(e)
+	if before != nil {
+		g.nothingAdded = g.gainShare > 0.999 && math.Abs(g.gain+1) < 1e-3
+		g.normCorrelation = normCorrelation(e, s, before.ref)
+	}
+	g.shift = rowShift(now)
+	return g
+}
+
+func ratioOf(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}
+
+// worstElement is the element with the largest share of Σe².
+func worstElement(e [][]float64, total float64) (int, float64) {
+	sums := make([]float64, len(e[0]))
+	for _, row := range e {
+		for j, v := range row {
+			sums[j] += v * v
+		}
+	}
+	at := 0
+	for j, v := range sums {
+		if v > sums[at] {
+			at = j
+		}
+	}
+	return at, ratioOf(sums[at], total)
+}
+
+// normCorrelation is how strongly the rows' gains follow 1/mean(x²) of the
+// layer's input x (Pearson): an epsilon under a root matters most where the
+// input is smallest, whatever the weights.
+func normCorrelation(e, s, x [][]float64) float64 {
+	var gains, inverse []float64
+	for i := range e {
+		ms := dot(x[i], x[i]) / float64(len(x[i]))
+		if ms == 0 || dot(s[i], s[i]) == 0 {
+			continue
+		}
+		gains = append(gains, dot(e[i], s[i])/dot(s[i], s[i]))
+		inverse = append(inverse, 1/ms)
+	}
+	if len(gains) < 8 {
+		return 0
+	}
+	return pearson(gains, inverse)
+}
+
+func pearson(x, y []float64) float64 {
+	var mx, my float64
+	for i := range x {
+		mx += x[i] / float64(len(x))
+		my += y[i] / float64(len(y))
+	}
+	var xy, xx, yy float64
+	for i := range x {
+		xy += (x[i] - mx) * (y[i] - my)
+		xx += sq(x[i] - mx)
+		yy += sq(y[i] - my)
+	}
+	return ratioOf(xy, math.Sqrt(xx*yy))
+}
+
+// rowShift is k ≠ 0 when nearly every candidate row is the reference's row k
+// positions on.
+func rowShift(s *sample) int {
+	for _, k := range []int{1, -1} {
+		hits, tried := 0, 0
+		for i := range s.cand {
+			j := i + k
+			if j < 0 || j >= len(s.ref) || s.positions[j] != s.positions[i]+k {
+				continue
+			}
+			own, other := distance(s.cand[i], s.ref[i]), distance(s.cand[i], s.ref[j])
+			if own == 0 {
+				continue
+			}
+			tried++
+			if other < 0.02*own {
+				hits++
+			}
+		}
+		if tried >= 3 && float64(hits) >= 0.9*float64(tried) {
+			return k
+		}
+	}
+	return 0
+}
+
+func distance(a, b []float64) float64 {
+	var s float64
+	for i := range a {
+		s += sq(a[i] - b[i])
+	}
+	return math.Sqrt(s)
+}
+
+// rise is how much larger the error is in the last quarter of the rows than in
+// the first few behind the first: about 1 for an error that does not depend on
+// the position.
+func (g *signature) rise() float64 {
+	n := len(g.rel)
+	if n < 12 {
+		return 1
+	}
+	early := g.rel[1:max(3, n/10)]
+	late := g.rel[n-n/4:]
+	return ratioOf(mean(late), mean(early))
+}
+
+func mean(v []float64) float64 {
+	var s float64
+	for _, x := range v {
+		s += x
+	}
+	return s / float64(len(v))
+}
+
+// exactPrefix is how many first rows rounding explains; exactRows how many in all.
+func (g *signature) exactPrefix() int {
+	for i, ok := range g.exact {
+		if !ok {
+			return i
+		}
+	}
+	return len(g.exact)
+}
+
+func (g *signature) exactRows() int {
+	n := 0
+	for _, ok := range g.exact {
+		if ok {
+			n++
+		}
+	}
+	return n
+}
