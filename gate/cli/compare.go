@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/paritygate/paritygate/gate"
+	"github.com/paritygate/paritygate/gate/spec"
+)
+
+// compareFlags are the flags of compare.
+type compareFlags struct {
+	out           output
+	spec          string
+	preset        choice
+	skipPositions indices
+	skipElements  indices
+	keepGarbage   bool
+	portable      bool
+	jobs          jobs
+}
+
+func (a *app) compareCommand() *cobra.Command {
+	var f compareFlags
+	cmd := &cobra.Command{
+		Use:   "compare REFERENCE CANDIDATE",
+		Short: "Compare two recorded traces and judge the differences",
+		Long: `Compares two traces of the same prompt, files or folders of shards, and judges
+the differences. Formats: safetensors, orch JSONL, npy and npz, told apart by
+their content; the two may differ in format and precision.
+
+Without --spec the built-in default judges: the preset is chosen from what the
+traces say of their precision, and garbage (non-finite values, values above
+1e10, heap pointers read as floats) is left out and reported; the candidate's
+fails. A spec for compare needs neither engines nor prompts. Where it has
+engines, the names: of its reference and candidate are applied.
+
+Exits 0 for pass, 1 for fail, 2 for a trace or spec that is not valid, 3 where
+nothing, or too little, could be compared.`,
+		Example: `  paritygate compare reference.safetensors candidate.safetensors
+  paritygate compare llama.jsonl worker.jsonl --preset f16 --skip-position 0,1
+  paritygate compare ref/ cand/ --spec parity.yaml --format markdown --out out`,
+		Args: exactArgs("REFERENCE", "CANDIDATE"),
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) >= 2 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return nil, cobra.ShellCompDirectiveDefault
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := a.compare(cmd.Context(), args[0], args[1], &f)
+			if err != nil {
+				return err
+			}
+			return a.emit(r, &f.out)
+		},
+	}
+	f.out.add(cmd, true)
+	flags := cmd.Flags()
+	addSpecFlag(cmd, &f.spec, "judge by this spec `FILE` (default the built-in one)")
+	f.preset = choice{of: spec.PresetNames()}
+	flags.Var(&f.preset, "preset", "tolerances that the spec's own rules win over (default by what the traces say of their precision)")
+	completeChoice(cmd, "preset", f.preset.of)
+	flags.Var(&f.skipPositions, "skip-position", "leave these token positions out, besides the spec's")
+	flags.Var(&f.skipElements, "skip-element", "leave these elements of every row out, besides the spec's")
+	flags.BoolVar(&f.keepGarbage, "keep-garbage", false, "compare garbage like any other value, on both sides")
+	flags.BoolVar(&f.portable, "portable", false, "use the kernel that runs on any processor; the result is the same")
+	f.jobs.add(cmd)
+	return cmd
+}
+
+// compare opens both traces, compares and judges them.
+func (a *app) compare(ctx context.Context, ref, cand string, f *compareFlags) (*gate.Result, error) {
+	s, err := f.loadSpec()
+	if err != nil {
+		return nil, err
+	}
+	r, err := openTrace(ref, s.Engines.Reference)
+	if err != nil {
+		return nil, fmt.Errorf("reference: %w", err)
+	}
+	defer r.Close() // only read
+	c, err := openTrace(cand, s.Engines.Candidate)
+	if err != nil {
+		return nil, fmt.Errorf("candidate: %w", err)
+	}
+	defer c.Close() // only read
+
+	p := a.newProgress()
+	p.start()
+	defer p.end()
+	p.Step("comparing")
+	return gate.Compare(ctx, s, []gate.Pair{{Reference: r, Candidate: c}}, gate.Options{
+		Workers: int(f.jobs), Portable: f.portable, Progress: p.Bytes, Version: currentVersion(),
+	})
+}
+
+// loadSpec is the spec with the flags on top.
+func (f *compareFlags) loadSpec() (*spec.Spec, error) {
+	s := spec.Default()
+	if f.spec != "" {
+		var err error
+		if s, err = loadSpec(f.spec); err != nil {
+			return nil, err
+		}
+	}
+	if f.preset.value != "" {
+		s.Tolerances.Preset = f.preset.value
+	}
+	if f.keepGarbage {
+		s.Garbage.Reference, s.Garbage.Candidate = "keep", "keep"
+	}
+	s.Skip.Positions = union(s.Skip.Positions, f.skipPositions)
+	s.Skip.Elements = union(s.Skip.Elements, f.skipElements)
+	return s, nil
+}
+
+// union is the sorted set of both.
+func union(a []int, b indices) []int {
+	if len(b) == 0 {
+		return a
+	}
+	out := append(slices.Clone(a), b...)
+	slices.Sort(out)
+	return slices.Compact(out)
+}

@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/paritygate/paritygate/gate/spec"
+)
+
+// engineFlags are an engine's keys as flags.
+type engineFlags struct {
+	cfg       spec.Engine
+	env       []string
+	gpuLayers int
+	prove     bool
+}
+
+// engineKeys lists the flags that belong to an engine, and which adapters have
+// them; none means all.
+var engineKeys = map[string][]string{
+	"model": nil, "timeout": nil,
+	"env": {"exec", "llamacpp"}, "pass-env": {"exec", "llamacpp"}, "dir": {"exec", "llamacpp"}, "retries": {"exec", "llamacpp"},
+	"path": {"trace"},
+	"mode": {"llamacpp"}, "library": {"llamacpp"}, "headers": {"llamacpp"}, "compiler": {"llamacpp"},
+	"backend": {"llamacpp"}, "gpu-layers": {"llamacpp"}, "flash-attention": {"llamacpp"},
+	"kv-type": {"llamacpp"}, "threads": {"llamacpp"}, "batch": {"llamacpp"}, "ubatch": {"llamacpp"},
+	"decode": {"llamacpp"}, "sublayers": {"llamacpp"}, "prove-capture": {"llamacpp"}, "no-repack": {"llamacpp"},
+}
+
+// engineFlagNames lists the flags of engineKeys in order.
+func engineFlagNames(cmd *cobra.Command) []string {
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if _, ok := engineKeys[f.Name]; ok {
+			names = append(names, f.Name)
+		}
+	})
+	return names
+}
+
+func (e *engineFlags) add(cmd *cobra.Command) {
+	f, c := cmd.Flags(), &e.cfg
+	f.StringVarP(&c.Model, "model", "m", "", "the weights, a GGUF `FILE`")
+	f.DurationVar(&c.Timeout, "timeout", 0, "kill the engine after this `TIME` (default 10m)")
+	f.IntVar(&c.Retries, "retries", 0, "`N` times that a crash is tried again")
+	f.StringArrayVar(&e.env, "env", nil, "`NAME=VALUE` to add to the engine's scrubbed environment")
+	f.StringSliceVar(&c.PassEnv, "pass-env", nil, "`NAMES` of variables to pass through to the engine")
+	f.StringVar(&c.Dir, "dir", "", "working `DIR` of the engine's command")
+	f.StringVar(&c.Path, "path", "", "trace: the recorded `TRACE`")
+
+	f.StringVar(&c.Mode, "mode", "", "llamacpp: `MODE` probe (default) or preload, which captures from the command behind --")
+	f.StringVar(&c.Library, "library", "", "llamacpp: `DIR` of libllama and the ggml libraries")
+	f.StringVar(&c.Headers, "headers", "", "llamacpp: `DIR` of llama.h, of the library's version")
+	f.StringVar(&c.Compiler, "compiler", "", "llamacpp: `PROGRAM` that compiles the probe (default c++)")
+	f.StringVar(&c.Backend, "backend", "", "llamacpp: the one ggml backend library `FILE` to load")
+	f.IntVar(&e.gpuLayers, "gpu-layers", 0, "llamacpp: `N` layers on the GPU")
+	f.StringVar(&c.FlashAttention, "flash-attention", "", "llamacpp: flash attention `on|off|auto`")
+	f.StringVar(&c.KVType, "kv-type", "", "llamacpp: KV cache in `f32|f16|bf16|q8_0`")
+	f.IntVar(&c.Threads, "threads", 0, "llamacpp: `N` threads")
+	f.IntVar(&c.Batch, "batch", 0, "llamacpp: logical batch of `N` tokens")
+	f.IntVar(&c.UBatch, "ubatch", 0, "llamacpp: physical batch of `N` tokens")
+	f.BoolVar(&c.Decode, "decode", false, "llamacpp: feed one token at a time instead of a prefill")
+	f.BoolVar(&c.Sublayers, "sublayers", false, "llamacpp: capture attention and feed-forward outputs, too")
+	f.BoolVar(&e.prove, "prove-capture", true, "llamacpp: run once more without capture and compare the final logits")
+	f.BoolVar(&c.NoRepack, "no-repack", false, "llamacpp: turn off repacked weight buffers")
+	completeChoice(cmd, "mode", []string{"probe", "preload"})
+	completeChoice(cmd, "flash-attention", []string{"on", "off", "auto"})
+	completeChoice(cmd, "kv-type", []string{"f32", "f16", "bf16", "q8_0"})
+}
+
+// config is the engine that the flags describe. Flags of another adapter are
+// refused, not ignored.
+func (e *engineFlags) config(cmd *cobra.Command, adapter string) (spec.Engine, error) {
+	cfg := e.cfg
+	cfg.Adapter = adapter
+	for _, name := range engineFlagNames(cmd) {
+		of := engineKeys[name]
+		if cmd.Flags().Changed(name) && adapter != "" && of != nil && !slices.Contains(of, adapter) {
+			return cfg, usagef("--%s belongs to %s, not to %s", name, orList(of), adapter)
+		}
+	}
+	if len(cfg.Command) > 0 && (adapter == "trace" || adapter == "llamacpp" && cfg.Mode != "preload") {
+		return cfg, usagef("a command belongs to exec, or to llamacpp with --mode preload")
+	}
+	for _, kv := range e.env {
+		name, value, ok := strings.Cut(kv, "=")
+		if !ok || name == "" {
+			return cfg, usagef("--env %q: want NAME=VALUE", kv)
+		}
+		if cfg.Env == nil {
+			cfg.Env = map[string]string{}
+		}
+		cfg.Env[name] = value
+	}
+	if adapter != "trace" {
+		fillDefaults(&cfg)
+	}
+	if cmd.Flags().Changed("gpu-layers") {
+		cfg.GPULayers = &e.gpuLayers
+	}
+	if cmd.Flags().Changed("prove-capture") {
+		cfg.ProveCapture = &e.prove
+	}
+	return cfg, nil
+}
+
+// fillDefaults gives an engine of the command line the bounds that one of a
+// spec gets.
+func fillDefaults(cfg *spec.Engine) {
+	if cfg.Timeout == 0 {
+		cfg.Timeout = spec.DefaultTimeout
+	}
+	if cfg.Adapter == "llamacpp" && cfg.Mode == "" {
+		cfg.Mode = "probe"
+	}
+	cfg.MaxOutput, cfg.MaxTrace = spec.DefaultMaxOutput, spec.DefaultMaxTrace
+}

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/paritygate/paritygate/gate"
+	"github.com/paritygate/paritygate/gate/spec"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	out     output
+	traces  string
+	prompts []string
+	jobs    jobs
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run [SPEC]",
+		Short: "Run the engines of a spec on the same tokens, compare and judge",
+		Long: `Runs the reference and the candidate of a spec (parity.yaml if none is given) on
+every prompt, captures every checkpoint, compares, judges and explains.
+Witnesses are run and measured, never judged. Engines that use the GPU run one
+after the other.
+
+An engine that crashes, hangs or writes no trace makes the run incomplete: that
+is exit code 3, not a fail. An interrupt kills the engines and exits 3, too.`,
+		Example: `  paritygate run
+  paritygate run nightly.yaml --out out --format markdown
+  paritygate run --prompt haiku --keep-traces traces`,
+		Args:              rangeArgs(0, "SPEC"),
+		ValidArgsFunction: completeFiles("yaml", "yml"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := loadSpec(specArg(args))
+			if err != nil {
+				return err
+			}
+			if err := selectPrompts(s, f.prompts); err != nil {
+				return err
+			}
+			r, err := a.runEngines(cmd.Context(), s, &f)
+			if err != nil {
+				return err
+			}
+			return a.emit(r, &f.out)
+		},
+	}
+	f.out.add(cmd, true)
+	flags := cmd.Flags()
+	flags.StringVar(&f.traces, "keep-traces", "", "keep the engines' traces in the folder `DIR`")
+	completeDirs(cmd, "keep-traces")
+	flags.StringArrayVar(&f.prompts, "prompt", nil, "run only the prompt `NAME`; may be given several times")
+	if err := cmd.RegisterFlagCompletionFunc("prompt", completePrompts); err != nil {
+		panic(err)
+	}
+	f.jobs.add(cmd)
+	return cmd
+}
+
+func (a *app) runEngines(ctx context.Context, s *spec.Spec, f *runFlags) (*gate.Result, error) {
+	p := a.newProgress()
+	p.start()
+	defer p.end()
+	return gate.Run(ctx, s, gate.RunOptions{
+		Options: gate.Options{Workers: int(f.jobs), Progress: p.Bytes, Version: currentVersion()},
+		Dir:     f.traces,
+		Getenv:  a.Getenv,
+		Status:  p.Step,
+	})
+}
+
+// selectPrompts leaves only the named prompts in s, in its order.
+func selectPrompts(s *spec.Spec, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	for _, name := range names {
+		if _, err := findPrompt(s, name); err != nil {
+			return err
+		}
+	}
+	s.Prompts = slices.DeleteFunc(slices.Clone(s.Prompts), func(p spec.Prompt) bool {
+		return !slices.Contains(names, p.Name)
+	})
+	return nil
+}
+
+// findPrompt is the prompt of that name.
+func findPrompt(s *spec.Spec, name string) (spec.Prompt, error) {
+	i := slices.IndexFunc(s.Prompts, func(p spec.Prompt) bool { return p.Name == name })
+	if i >= 0 {
+		return s.Prompts[i], nil
+	}
+	if len(s.Prompts) == 0 {
+		return spec.Prompt{}, errors.New(s.Path + " has no prompts")
+	}
+	return spec.Prompt{}, fmt.Errorf("%s has no prompt %q: it has %s", s.Path, name, orList(promptNames(s)))
+}
+
+func promptNames(s *spec.Spec) []string {
+	names := make([]string, len(s.Prompts))
+	for i, p := range s.Prompts {
+		names[i] = p.Name
+	}
+	return names
+}
+
+// completePrompts completes prompt names from the spec of the command line.
+func completePrompts(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	s, err := loadSpec(specArg(args))
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return promptNames(s), cobra.ShellCompDirectiveNoFileComp
+}
