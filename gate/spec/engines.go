@@ -299,7 +299,7 @@ func tracePathKind() kind[Engine] {
 func (r NameRule) Compile() (*regexp.Regexp, error) { return regexp.Compile(`^(?:` + r.Pattern + `)$`) }
 
 // maxPattern bounds a regular expression: names are short.
-const maxPattern = 1000
+const maxPattern = 200
 
 func namesKind() kind[Engine] {
 	schema := func() *jsonschema.Schema {
@@ -323,7 +323,7 @@ func namesKind() kind[Engine] {
 
 func (d *decoder) pattern(n *yaml.Node, r NameRule) (*regexp.Regexp, bool) {
 	if r.Pattern == "" || len(r.Pattern) > maxPattern {
-		d.errorf(n, "a name's pattern has 1 to %d characters", maxPattern)
+		d.errorf(n, "a name's pattern has 1 to %d bytes", maxPattern)
 		return nil, false
 	}
 	// Compiled alone first: "a)(b" would be valid inside the anchors.

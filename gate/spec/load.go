@@ -169,7 +169,7 @@ func splitLines(s string) []string {
 // construct begins, or missing; the line after the longest valid beginning of
 // the file is nearer to the mistake.
 func (d *decoder) notYAML(err error) {
-	const searched = 400
+	const searchedLines, searchedBytes = 400, 32 << 10 // the search parses once a line
 	msg := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 1
 	if rest, ok := strings.CutPrefix(msg, "line "); ok {
@@ -178,7 +178,7 @@ func (d *decoder) notYAML(err error) {
 		}
 	}
 	line = min(max(line, 1), len(d.lines))
-	if len(d.lines) <= searched {
+	if text := strings.Join(d.lines, "\n"); len(d.lines) <= searchedLines && len(text) <= searchedBytes {
 		for k := len(d.lines) - 1; k >= 0; k-- {
 			if _, _, err := parseYAML([]byte(strings.Join(d.lines[:k], "\n"))); err == nil {
 				line = k + 1

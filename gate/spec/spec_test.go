@@ -2,6 +2,7 @@ package spec
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -66,6 +67,31 @@ func TestValid(t *testing.T) {
 				t.Fatal(err)
 			}
 			golden(t, strings.TrimSuffix(file, ".yaml")+".golden", dump(t, s, filepath.Dir(file)))
+		})
+	}
+}
+
+func TestInvalid(t *testing.T) {
+	for _, file := range files(t, "err", 60) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			_, err := Load(file)
+			var all Errors
+			if !errors.As(err, &all) || len(all) == 0 {
+				t.Fatalf("got %v, want Errors", err)
+			}
+			want := 1
+			if filepath.Base(file) == "many.yaml" {
+				want = 7
+			}
+			if len(all) != want {
+				t.Errorf("%d errors, want %d: one mistake, one error", len(all), want)
+			}
+			for _, e := range all {
+				if e.Line < 1 || e.Column < 1 {
+					t.Errorf("no place: %v", e)
+				}
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".err", err.Error()+"\n")
 		})
 	}
 }
