@@ -1,0 +1,148 @@
+package report
+
+import (
+	"fmt"
+
+	"github.com/paritygate/paritygate/gate"
+)
+
+// reproduce lists the commands that give the same result again.
+func reproduce(r *gate.Result) []string {
+	var out []string
+	spec := ""
+	if r.Spec.Path != "" {
+		spec = " --spec " + shellWord(r.Spec.Path)
+	}
+	ref, cand := r.Engines.Reference, r.Engines.Candidate
+	switch {
+	case recorded(ref) && recorded(cand) && len(r.Prompts) <= 1:
+		out = append(out, "paritygate compare "+shellWord(ref.Trace)+" "+shellWord(cand.Trace)+spec)
+	case r.Spec.Path != "":
+		out = append(out, "paritygate run "+shellWord(r.Spec.Path))
+	}
+	return append(out, "paritygate report results.json --format text")
+}
+
+// recorded says whether an engine was nothing but a trace on disk.
+func recorded(e gate.EngineInfo) bool {
+	return (e.Adapter == "" || e.Adapter == "trace") && e.Trace != ""
+}
+
+// advice says what to do: fix it or accept it, or how to get it measured.
+func (v *view) advice(say voice) []string {
+	switch v.r.Outcome {
+	case gate.Pass:
+		return nil
+	case gate.Fail:
+		return []string{"Fix: " + v.fix(say), "Accept: " + v.accept(say)}
+	}
+	var out []string
+	for _, e := range []struct {
+		role string
+		info gate.EngineInfo
+	}{{"reference", v.r.Engines.Reference}, {"candidate", v.r.Engines.Candidate}} {
+		if e.info.Failure == "" {
+			continue
+		}
+		s := fmt.Sprintf("The %s measured nothing: %s.", e.role, trimStop(say.prose(e.info.Failure)))
+		if v.r.Spec.Path != "" && !recorded(e.info) {
+			s += " To run it alone: " + say.name(fmt.Sprintf("paritygate capture --spec %s --engine %s", shellWord(v.r.Spec.Path), e.role)) + "."
+		}
+		out = append(out, s)
+	}
+	for _, p := range v.r.Prompts {
+		if p.InputsDiffer != "" {
+			out = append(out, fmt.Sprintf("Give both engines the same tokens of prompt %s: %s.", say.name(p.Name), trimStop(say.prose(p.InputsDiffer))))
+			break
+		}
+	}
+	for _, m := range v.r.Coverage.Missing {
+		if m.Required {
+			out = append(out, fmt.Sprintf("Write %s on the side that lacks it, map its name with %s, or take it out of %s.",
+				say.name(m.Checkpoint), say.name("engines."+otherSide(m.Side)+".names"), say.name("require.checkpoints")))
+			break
+		}
+	}
+	if out == nil {
+		out = append(out, "Make both engines run the same tokens and write the checkpoints that the spec requires, then run again.")
+	}
+	return append(out, "Nothing was accepted: an incomplete run is not a pass (exit code 3).")
+}
+
+// otherSide is the engine whose names could be mapped.
+func otherSide(side string) string {
+	if side == "reference" {
+		return "reference"
+	}
+	return "candidate"
+}
+
+func trimStop(s string) string {
+	for len(s) > 0 && s[len(s)-1] == '.' {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// fix says where to look.
+func (v *view) fix(say voice) string {
+	d := v.r.FirstDivergence
+	if d == nil {
+		return "see the reasons above, and run the command below again."
+	}
+	s := "start at " + v.place(say, d.Prompt, d.Checkpoint)
+	before := 0
+	for i := range v.r.Checkpoints {
+		c := &v.r.Checkpoints[i]
+		if c.Prompt != d.Prompt || c.Order >= v.order(d) {
+			continue
+		}
+		if c.Status == gate.Failed || c.Status == gate.Unmeasured {
+			return s + "."
+		}
+		before++
+	}
+	switch before {
+	case 0:
+		return s + ", the first checkpoint compared."
+	case 1:
+		return s + "; the checkpoint before it is within tolerance."
+	}
+	return fmt.Sprintf("%s; the %s checkpoints before it are within tolerance.", s, count(before))
+}
+
+func (v *view) order(d *gate.Divergence) int {
+	if w := v.find(d.Prompt, d.Checkpoint); w != nil {
+		return w.cp.Order
+	}
+	return 0
+}
+
+// accept says which limit to change.
+func (v *view) accept(say voice) string {
+	spec := "a spec"
+	if v.r.Spec.Path != "" {
+		spec = say.name(v.r.Spec.Path)
+	}
+	var l *gate.AppliedLimit
+	if len(v.rows) > 0 && v.rows[0].check == nil {
+		l = v.rows[0].limit
+	}
+	again := "; " + say.name("paritygate judge results.json --spec "+shellWord(orElse(v.r.Spec.Path, "parity.yaml"))) +
+		" shows the new verdict without running an engine."
+	switch {
+	case l == nil:
+		return fmt.Sprintf("if these values mean nothing, leave them out with %s or %s in %s%s", say.name("garbage"), say.name("skip"), spec, again)
+	case l.Line > 0:
+		return "if the change is meant, move the limit at " + source(say, l.Source, l.Line) + " and say why beside it" + again
+	}
+	return fmt.Sprintf("if the change is meant, add a rule for %s to %s of %s; the limit comes from %s%s",
+		say.name(l.Metric), say.name("tolerances.rules"), spec, origin(say, l), again)
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

@@ -1,0 +1,135 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"unicode/utf8"
+
+	"github.com/paritygate/paritygate/gate"
+)
+
+// engineLine says what one engine was.
+func engineLine(say voice, e gate.EngineInfo) string {
+	var parts []string
+	for _, s := range []string{e.Version, e.Model, e.ComputeDType, e.Device} {
+		if s != "" {
+			parts = append(parts, say.word(s))
+		}
+	}
+	if e.WeightsSHA256 != "" {
+		parts = append(parts, "weights "+say.name(prefix(e.WeightsSHA256, 12)))
+	}
+	switch e.Capture {
+	case "exact":
+		parts = append(parts, "capture changes nothing")
+	case "disturbs":
+		parts = append(parts, "capture changes the logits")
+	}
+	name := say.name(orElse(e.Name, orElse(e.Adapter, "not named")))
+	return joined(" · ", append([]string{name}, parts...)...)
+}
+
+// witnessLine is engineLine with why it measured nothing: nothing else says so.
+func witnessLine(say voice, e gate.EngineInfo) string {
+	s := engineLine(say, e)
+	if e.Failure != "" {
+		s += " · failed: " + say.prose(e.Failure)
+	}
+	return s
+}
+
+// prefix is the start of a digest.
+func prefix(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
+
+// specLine says what judged.
+func specLine(say voice, s gate.SpecInfo) string {
+	path := "built-in default"
+	if s.Path != "" {
+		path = say.name(s.Path)
+	}
+	return joined(", ", path, presetLine(say, s))
+}
+
+// presetLine says which preset applied and why.
+func presetLine(say voice, s gate.SpecInfo) string {
+	if s.Preset == "" {
+		return ""
+	}
+	line := "preset " + say.word(s.Preset)
+	if s.PresetFrom != "" && s.PresetFrom != "spec" {
+		line += " (" + say.word(s.PresetFrom) + ")"
+	}
+	return line
+}
+
+// driftLine draws the divergence over depth of one prompt.
+func driftLine(p promptView, width int) string {
+	var rows []row
+	for _, w := range p.rows {
+		// Logits are on another scale than the states that lead to them.
+		if w.cp.Logits == nil && w.cp.Name != "logits" {
+			rows = append(rows, w)
+		}
+	}
+	if len(rows) < 3 {
+		return ""
+	}
+	const title = "drift by depth  "
+	words := span(rows)
+	width -= len(title) + 2 + utf8.RuneCountInString(words)
+	return joined("  ", title+sparkline(rows, max(8, min(width, 60))), words)
+}
+
+// trendLine says how the divergence moves over the layers, or "".
+func trendLine(say voice, t gate.Trend) string {
+	if t.Direction == "" {
+		return ""
+	}
+	s := t.Direction
+	if g := float64(t.GrowthPerLayer); !math.IsNaN(g) && !math.IsInf(g, 0) && g != 0 {
+		s += fmt.Sprintf(", %s × a layer", digits(g, significant))
+	}
+	if t.Jump != nil {
+		s += fmt.Sprintf("; %s stands out, %s × the typical growth", say.name(t.Jump.Checkpoint), digits(float64(t.Jump.Factor), significant))
+	}
+	return s
+}
+
+// timingLine says how long what took, or "".
+func timingLine(t gate.Timing) string {
+	var parts []string
+	for _, p := range []struct {
+		what string
+		s    gate.Value
+	}{{"reference", t.Reference}, {"candidate", t.Candidate}, {"comparison", t.Compare}} {
+		if p.s > 0 {
+			parts = append(parts, p.what+" "+seconds(p.s))
+		}
+	}
+	if t.Bytes > 0 {
+		parts = append(parts, bytesOf(t.Bytes)+" of traces read")
+	}
+	return joined(", ", parts...)
+}
+
+// environmentLine says where it ran.
+func environmentLine(say voice, e gate.Environment) string {
+	var parts []string
+	for _, s := range []string{e.Paritygate, joined("/", e.OS, e.Arch), e.CPU} {
+		if s != "" {
+			parts = append(parts, say.word(s))
+		}
+	}
+	if len(parts) > 0 && e.Paritygate != "" {
+		parts[0] = "paritygate " + parts[0]
+	}
+	if e.Kernel != "" {
+		parts = append(parts, say.word(e.Kernel)+" kernel")
+	}
+	return joined(" · ", parts...)
+}
