@@ -45,7 +45,8 @@ func files(t *testing.T, folder string, atLeast int) []string {
 	return found
 }
 
-// dump is a spec as JSON, with the folder it was read from written as DIR.
+// dump is a spec as JSON, with the folder it was read from written as
+// DIR and the one above as PARENT.
 func dump(t *testing.T, s *Spec, folder string) string {
 	t.Helper()
 	b, err := json.MarshalIndent(s, "", "  ")
@@ -56,7 +57,8 @@ func dump(t *testing.T, s *Spec, folder string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.ReplaceAll(string(b), abs, "DIR") + "\n"
+	text := strings.ReplaceAll(string(b), abs, "DIR")
+	return strings.ReplaceAll(text, filepath.Dir(abs), "PARENT") + "\n"
 }
 
 func TestValid(t *testing.T) {
