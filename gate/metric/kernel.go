@@ -29,14 +29,13 @@ type Kernel struct {
 	buf     [streamCount][groupRows][]float32
 	raw     [2][groupRows][]uint16
 	heapRow []float32
-	mask    [blockLen / 8]byte
+	ulp     ulpWork
 	buf64   [streamCount][]float64
 
 	// arguments of the inner loops, here so that they are not allocated
 	sums          blockSums
 	counts        blockCounts
 	chRef, chCand [groupRows][]float32
-	chSums        [channelPlanes][]float64
 }
 
 // rowState is one row of the group in work.
@@ -304,11 +303,11 @@ func (k *Kernel) distances(r *rowState, from, to int) {
 		}
 		return
 	case k.unit == ulpF32:
-		k.ops.ulp32(rv, cv, &k.p.ulp, k.mask[:])
+		k.ops.ulp32(rv, cv, &k.p.ulp, &k.ulp)
 	default:
-		k.ops.ulp16(r.raw[0][from:to], r.raw[1][from:to], &k.p.ulp, k.mask[:])
+		k.ops.ulp16(r.raw[0][from:to], r.raw[1][from:to], &k.p.ulp, &k.ulp)
 	}
-	k.p.noteFlips(rv, k.mask[:len(rv)/8])
+	k.p.noteFlips(rv, k.ulp.mask[:len(rv)/8])
 }
 
 // reference measures elements from … to−1 of the block with the scalar reference.
@@ -351,8 +350,7 @@ func (k *Kernel) channels(i, j, b, from, to int) {
 		k.chRef[x-i] = k.rows[x].val[streamRef][from:to]
 		k.chCand[x-i] = k.rows[x].val[streamCand][from:to]
 	}
-	k.chSums = k.p.planes(b+from, to-from)
-	k.ops.channels(&k.chRef, &k.chCand, j-i, &k.chSums)
+	k.ops.channels(&k.chRef, &k.chCand, j-i, k.p.channels[b+from:], k.p.width)
 }
 
 // resolve finds the index of maxima of which only the run is known.

@@ -15,12 +15,13 @@ type blockOps struct {
 	sums    func(r, c []float32, o *blockSums)
 	added   func(r, c, pr, pc []float32, o *blockSums)
 	counts  func(r, c []float32, o *blockCounts)
-	// ulp32 and ulp16 add to the histogram and set bit i%8 of mask[i/8] where
+	// ulp32 and ulp16 add to the histogram and set bit i%8 of w.mask[i/8] where
 	// the signs of non-zero values differ. ulp16 takes the 16-bit patterns.
-	ulp32 func(r, c []float32, h *UlpHistogram, mask []byte)
-	ulp16 func(r, c []uint16, h *UlpHistogram, mask []byte)
-	// channels adds the first rows of r and c to the channel sums.
-	channels func(r, c *[groupRows][]float32, rows int, sums *[channelPlanes][]float64)
+	ulp32 func(r, c []float32, h *UlpHistogram, w *ulpWork)
+	ulp16 func(r, c []uint16, h *UlpHistogram, w *ulpWork)
+	// channels adds the first rows of r and c to the channel sums, planes that
+	// begin stride values apart.
+	channels func(r, c *[groupRows][]float32, rows int, sums []float64, stride int)
 	// findAbs and findRel are the first index of a value that is there.
 	findAbs, findRel func(r, c []float32, v float32) int
 	// decode widens 16-bit values, and copies F32; any length.
@@ -79,4 +80,21 @@ func (p *Partial) noteFlips(r []float32, mask []byte) {
 			p.flip(r[8*i+bits.TrailingZeros8(m)])
 		}
 	}
+}
+
+// ulpWork is scratch of the ULP loops.
+type ulpWork struct {
+	mask  [blockLen / 8]byte
+	codes [blockLen + 96]byte
+	above [ulpBins - 1]int64 // pairs above each bin but the last
+}
+
+// addTo turns the counts of n pairs into those of bins.
+func (w *ulpWork) addTo(h *UlpHistogram, n int) {
+	left := int64(n)
+	for b, above := range w.above {
+		h[b] += left - above
+		left = above
+	}
+	h[ulpBins-1] += left
 }

@@ -76,7 +76,7 @@ func countsGo(r, c []float32, o *blockCounts) {
 	}
 }
 
-func ulp32Go(r, c []float32, h *UlpHistogram, mask []byte) {
+func ulp32Go(r, c []float32, h *UlpHistogram, w *ulpWork) {
 	c = c[:len(r)]
 	var lens [4][64]uint32 // four, so that equal distances do not wait for each other
 	for i := 0; i+8 <= len(r); i += 8 {
@@ -88,12 +88,12 @@ func ulp32Go(r, c []float32, h *UlpHistogram, mask []byte) {
 			m |= flip << j
 			lens[j&3][bits.Len32(dist)&63]++
 		}
-		mask[i/8] = byte(m)
+		w.mask[i/8] = byte(m)
 	}
 	addLens(h, &lens)
 }
 
-func ulp16Go(r, c []uint16, h *UlpHistogram, mask []byte) {
+func ulp16Go(r, c []uint16, h *UlpHistogram, w *ulpWork) {
 	c = c[:len(r)]
 	var lens [4][64]uint32
 	for i := 0; i+8 <= len(r); i += 8 {
@@ -104,7 +104,7 @@ func ulp16Go(r, c []uint16, h *UlpHistogram, mask []byte) {
 			m |= flip << j
 			lens[j&3][bits.Len32(dist)&63]++
 		}
-		mask[i/8] = byte(m)
+		w.mask[i/8] = byte(m)
 	}
 	addLens(h, &lens)
 }
@@ -126,9 +126,10 @@ func addLens(h *UlpHistogram, lens *[4][64]uint32) {
 	}
 }
 
-func channelsGo(r, c *[groupRows][]float32, rows int, sums *[channelPlanes][]float64) {
+func channelsGo(r, c *[groupRows][]float32, rows int, sums []float64, stride int) {
 	n := len(r[0])
-	diff2, ref2, diff, cross := sums[planeDiff2][:n], sums[planeRef2][:n], sums[planeDiff][:n], sums[planeCross][:n]
+	diff2, ref2 := sums[planeDiff2*stride:][:n], sums[planeRef2*stride:][:n]
+	diff, cross := sums[planeDiff*stride:][:n], sums[planeCross*stride:][:n]
 	for row := range rows {
 		rv, cv := r[row][:n], c[row][:n]
 		for i, x := range rv {
