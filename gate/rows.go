@@ -85,7 +85,8 @@ func (p *profile) halve() {
 
 // logitsRows keeps what is judged of each logits row.
 type logitsRows struct {
-	kl, noise, margins []float64
+	kl, noise, margins []float64 // by row
+	flipNoise          []float64 // noise of the rows of flips
 	overlap, rank      float64
 	flips              []Flip
 	same               int
@@ -101,6 +102,7 @@ func (l *logitsRows) add(position int, r metric.LogitsRow, s *metric.Stats) {
 		l.same++
 		return
 	}
+	l.flipNoise = append(l.flipNoise, s.RMSE())
 	l.flips = append(l.flips, Flip{Position: position, Reference: r.RefTop, Candidate: r.CandTop, Gap: Value(r.Gap)})
 }
 
@@ -110,14 +112,16 @@ func (l *logitsRows) add(position int, r metric.LogitsRow, s *metric.Stats) {
 const noiseReach = 4.5
 
 // info sorts the flips into those that the logits' own noise explains and the
-// real ones. The noise is the median row rmse: a few bad rows do not raise it.
+// real ones. The noise is the row's rmse, and at least the median row's: that
+// the rows are as close as they should be is judged by other limits, and a flip
+// that follows from an accepted distance says nothing more.
 func (l *logitsRows) info() *LogitsInfo {
 	in := &LogitsInfo{FlipsTotal: len(l.flips), Flips: []Flip{}}
 	noise := metric.Percentile(slices.Clone(l.noise), 0.5)
 	in.Noise = Value(noise)
 	in.MarginP50 = Value(metric.Percentile(slices.Clone(l.margins), 0.5))
-	for _, f := range l.flips {
-		f.InNoise = float64(f.Gap) <= noiseReach*noise
+	for i, f := range l.flips {
+		f.InNoise = float64(f.Gap) <= noiseReach*max(noise, l.flipNoise[i])
 		if f.InNoise {
 			in.FlipsInNoise++
 		}
