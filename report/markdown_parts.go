@@ -61,7 +61,10 @@ func (c *comment) tableRow(w row) string {
 		if w.broken > 1 {
 			what += fmt.Sprintf(" and %s more", count(w.broken-1))
 		}
-		limit = bound + c.line(w.limit)
+		if limit = bound; w.limit.Level == "warn" {
+			limit += " warns"
+		}
+		limit += c.line(w.limit)
 	}
 	if w.check != nil && (w.limit == nil || w.limit.Within || w.check.Level != "warn") {
 		what = escape(prefixRunes(w.check.Message, 120))

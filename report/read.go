@@ -17,17 +17,19 @@ const maxResult = 256 << 20
 //
 // It refuses another version, a file over 256 MB, double keys, keys in another
 // case, missing keys, words outside a field's fixed set, an exit code that does
-// not belong to the outcome, and a pass with a failed checkpoint. Unknown keys
-// are skipped: a later program of the same version may have added them.
+// not belong to the outcome, and a pass with a failed, a required missing or no
+// measured checkpoint. Unknown keys are skipped: a later program of the same version may have added them.
 // Errors begin with the file's name, when r has one, line, column and byte
 // offset: "results.json:12:5 (byte 345): checkpoints[3].status: …".
-func Read(r io.Reader) (*gate.Result, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxResult+1))
+func Read(r io.Reader) (*gate.Result, error) { return readAtMost(r, maxResult) }
+
+func readAtMost(r io.Reader, limit int64) (*gate.Result, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", nameOf(r), err)
 	}
-	if len(data) > maxResult {
-		return nil, fmt.Errorf("%s: larger than %d MB, no result is", nameOf(r), maxResult>>20)
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s: larger than %d MB, no result is", nameOf(r), limit>>20)
 	}
 	res, err := parse(data)
 	if err != nil {
@@ -92,9 +94,21 @@ func consistent(r *gate.Result) error {
 	if r.Outcome != gate.Pass {
 		return nil
 	}
+	measured := 0
 	for i, c := range r.Checkpoints {
-		if c.Status == gate.Failed {
+		switch c.Status {
+		case gate.Failed:
 			return fmt.Errorf("outcome pass, but checkpoints[%d] (%s) failed", i, short(c.Name))
+		case gate.Passed, gate.Warned:
+			measured++
+		}
+	}
+	if measured == 0 {
+		return errors.New("outcome pass, but no checkpoint was measured")
+	}
+	for i, m := range r.Coverage.Missing {
+		if m.Required {
+			return fmt.Errorf("outcome pass, but coverage.missing[%d] (%s) is required", i, short(m.Checkpoint))
 		}
 	}
 	return nil

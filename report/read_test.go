@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -116,15 +117,26 @@ func (e *endless) Read(b []byte) (int, error) {
 }
 
 func TestReadIsBounded(t *testing.T) {
-	if testing.Short() {
-		t.Log("reads 256 MB of blanks")
-	}
 	e := new(endless)
-	if _, err := Read(e); err == nil || !strings.Contains(err.Error(), "larger than 256 MB") {
+	if _, err := readAtMost(e, 2<<20); err == nil || !strings.Contains(err.Error(), "larger than 2 MB") {
 		t.Errorf("error %v, want the bound", err)
 	}
-	if e.read > 2*maxResult {
+	if e.read > 3<<20 {
 		t.Errorf("read %d bytes", e.read)
+	}
+}
+
+// A pass that measured nothing, or not what was required, is none.
+func TestReadRefusesEmptyPass(t *testing.T) {
+	for want, change := range map[string]func(*gate.Result){
+		"no checkpoint was measured":               func(r *gate.Result) { r.Checkpoints = nil },
+		"coverage.missing[0] (logits) is required": func(r *gate.Result) { r.Coverage.Missing[0].Required = true },
+	} {
+		r := warned()
+		change(r)
+		if _, err := Read(bytes.NewReader(render(t, r, JSON))); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q in it", err, want)
+		}
 	}
 }
 
@@ -163,12 +175,15 @@ func TestJSONHasNoNullLists(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, s := range samples[:4] {
-		var b bytes.Buffer
-		if err := JSON(&b, s.make()); err != nil {
+	// Seeds are small: one of each kind is enough to mutate.
+	for _, s := range []func() *gate.Result{crashed, partialLogs, nan} {
+		r := s()
+		r.Checkpoints = r.Checkpoints[:min(1, len(r.Checkpoints))]
+		var b, compact bytes.Buffer
+		if err := errors.Join(JSON(&b, r), json.Compact(&compact, b.Bytes())); err != nil {
 			f.Fatal(err)
 		}
-		f.Add(b.Bytes())
+		f.Add(compact.Bytes())
 	}
 	f.Add([]byte(`{"version":1,"outcome":"incomplete","exit_code":3,"engines":{"reference":{"name":""},"candidate":{"name":""}},"prompts":[],` +
 		`"coverage":{"checkpoints":{"compared":0,"reference":0,"candidate":0},"positions":{"compared":0,"reference":0,"candidate":0},"missing":[]},` +

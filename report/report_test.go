@@ -139,6 +139,7 @@ func TestJUnitFailureWithoutCheckpoint(t *testing.T) {
 func TestTextFirstLine(t *testing.T) {
 	for name, want := range map[string]string{
 		"pass":               "PASS  all 9 checkpoints are within tolerance",
+		"pass-warn":          "PASS  all 8 checkpoints are within tolerance, 3 with warnings",
 		"fail-rope":          "FAIL  final_norm rel_l2 4.01 % is 8 × its limit 0.5 % (parity.yaml:14)",
 		"incomplete-missing": "INCOMPLETE  required checkpoint final_norm was not measured: the candidate did not write it",
 	} {
@@ -308,6 +309,16 @@ func TestSparkline(t *testing.T) {
 		if got := draw(c.width, c.values...); got != c.want {
 			t.Errorf("%v in %d: %q, want %q", c.values, c.width, got, c.want)
 		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	const want = "closest to its limit: final_norm, rel_l2 0.48 %, limit 0.5 % (96 % used)"
+	if got := newView(warned()).nearest(plain); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := newView(crashed()).nearest(plain); got != "" {
+		t.Errorf("%q without a limit", got)
 	}
 }
 

@@ -15,6 +15,7 @@ var samples = []struct {
 	make func() *gate.Result
 }{
 	{"pass", passing},
+	{"pass-warn", warned},
 	{"fail-rope", rope},
 	{"incomplete-tokens", differentTokens},
 	{"incomplete-crash", crashed},
@@ -137,6 +138,17 @@ func passing() *gate.Result {
 	r.Checkpoints = stack("haiku", 6, -1, 1, 0.005)
 	r.Checkpoints[8] = logits("haiku", 8, 0.984375, gate.Flip{Position: 40, Reference: 345, Candidate: 17, Gap: 0.0041, InNoise: true})
 	r.Trend = gate.Trend{Direction: "increasing", GrowthPerLayer: 1.2}
+	return finish(r, gate.Pass)
+}
+
+// warned passes with a warning, without logits, and with a witness that failed.
+func warned() *gate.Result {
+	r := base()
+	r.Checkpoints = stack("haiku", 6, 4, 9, 0.005)[:8]
+	r.Engines.Witnesses = []gate.EngineInfo{{Name: "transformers", Adapter: "exec", Failure: "timed out: after 10m"}}
+	r.Coverage.Checkpoints = gate.Count{Compared: 8, Reference: 9, Candidate: 8}
+	r.Coverage.Missing = []gate.Missing{{Prompt: "haiku", Checkpoint: "logits", Side: "candidate", Reason: "not recorded"}}
+	r.Warnings = []string{"the top token was not judged: the candidate recorded no logits"}
 	return finish(r, gate.Pass)
 }
 

@@ -89,7 +89,7 @@ func (t *text) verdict() {
 	}
 	t.b.WriteString(t.paint.outcome(r.Outcome, word) + "  " + t.wrap(head, len(word)+2) + "\n")
 	if r.Outcome == gate.Pass {
-		t.b.WriteString("      " + t.wrap(joined("; ", t.v.nearest(plain), t.warned()), 6) + "\n")
+		t.b.WriteString("      " + t.wrap(orElse(t.v.nearest(plain), t.v.statusCounts()), 6) + "\n")
 	} else {
 		t.b.WriteString(strings.Repeat(" ", len(word)+2) + t.wrap(t.v.statusCounts(), len(word)+2) + "\n")
 	}
@@ -102,13 +102,6 @@ func (t *text) verdict() {
 		causes = append(causes, t.v.looksLike(plain, d)+": "+plain.prose(d.Evidence))
 	}
 	t.lines("Looks like", atMost(causes, t.most(3)))
-}
-
-func (t *text) warned() string {
-	if n := t.v.counts[gate.Warned]; n > 0 {
-		return plural(n, "checkpoint") + " with warnings"
-	}
-	return ""
 }
 
 // compared says what was held against what.

@@ -45,7 +45,11 @@ func (v *view) headline(say voice) string {
 		if n == 1 {
 			return "the only checkpoint compared is within tolerance"
 		}
-		return fmt.Sprintf("all %s checkpoints are within tolerance", count(n))
+		s := fmt.Sprintf("all %s checkpoints are within tolerance", count(n))
+		if warned := v.counts[gate.Warned]; warned > 0 {
+			s += fmt.Sprintf(", %s with warnings", count(warned))
+		}
+		return s
 	case gate.Fail:
 		if len(v.rows) > 0 && v.rows[0].severity == severity(gate.Failed) {
 			return v.verdict(say, v.rows[0])
@@ -115,16 +119,28 @@ func origin(say voice, l *gate.AppliedLimit) string {
 	return s
 }
 
-// nearest says which checkpoint takes most of its limit in a run that passes.
+// nearest says which checkpoint takes most of a failing limit in a run that
+// passes.
 func (v *view) nearest(say voice) string {
+	var most *gate.AppliedLimit
+	var at *gate.Checkpoint
 	for _, w := range v.rows {
-		if w.limit != nil && w.limit.Within && useOf(w.limit) > 0 && !math.IsInf(useOf(w.limit), 0) {
-			value, limit := apart(w.limit.Metric, w.limit.Value, w.limit.Limit)
-			return fmt.Sprintf("closest to its limit: %s, %s %s, limit %s (%s used)",
-				v.place(say, w.cp.Prompt, w.cp.Name), say.name(w.limit.Metric), value, limit, used(w.limit))
+		for i := range w.cp.Limits {
+			l := &w.cp.Limits[i]
+			if u := useOf(l); !l.Within || l.Level == "warn" || !(u > 0) || math.IsInf(u, 0) {
+				continue
+			}
+			if most == nil || l.Use > most.Use {
+				most, at = l, w.cp
+			}
 		}
 	}
-	return ""
+	if most == nil {
+		return ""
+	}
+	value, limit := apart(most.Metric, most.Value, most.Limit)
+	return fmt.Sprintf("closest to its limit: %s, %s %s, limit %s (%s used)",
+		v.place(say, at.Prompt, at.Name), say.name(most.Metric), value, limit, used(most))
 }
 
 // statusCounts says how many checkpoints stand how: "9 fail, 1 warns, 24 pass
