@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -74,6 +76,33 @@ func TestEnvironmentRefuses(t *testing.T) {
 		env, err := Environment([]string{"GITHUB_TOKEN=s3cr3t", "github_token=s3cr3t"}, c.cfg, nil)
 		if err == nil || err.Error() != c.want || env != nil {
 			t.Errorf("got  %q, %v\nwant %s", env, err, c.want)
+		}
+	}
+}
+
+// TestEnvironmentDocumented holds the page and the lists together.
+func TestEnvironmentDocumented(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("..", "..", "docs", "engines.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(b), "\n## Environment\n")
+	if !ok {
+		t.Fatal("docs/engines.md has no section Environment")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	known := map[string]bool{"pass_env": true, "env": true}
+	for _, list := range [][]string{allowed, secret, never} {
+		for _, name := range list {
+			known[name] = true
+			if !strings.Contains(section, "`"+name+"`") {
+				t.Errorf("docs/engines.md does not name `%s`", name)
+			}
+		}
+	}
+	for i, name := range strings.Split(section, "`") {
+		if i%2 == 1 && !known[name] {
+			t.Errorf("docs/engines.md names `%s`, which no list holds", name)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -165,6 +166,15 @@ func TestExecFailures(t *testing.T) {
 			}
 			f.wantError(t, c.kind, c.text, c.output)
 		})
+	}
+}
+
+func TestTypeName(t *testing.T) {
+	for mode, want := range map[fs.FileMode]string{fs.ModeSymlink: "a symbolic link", fs.ModeNamedPipe: "a named pipe", fs.ModeSocket: "a socket",
+		fs.ModeDevice | fs.ModeCharDevice: "a device", fs.ModeIrregular: "no file"} {
+		if got := typeName(mode | 0o644); got != want {
+			t.Errorf("%s is %q, want %q", mode, got, want)
+		}
 	}
 }
 

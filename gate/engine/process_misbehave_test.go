@@ -44,7 +44,7 @@ func misbehave(mode string, args []string) {
 		m(path, arg(1))
 	} else {
 		fmt.Fprintln(os.Stderr, "unknown mode", mode)
-		os.Exit(99)
+		syscall.Exit(99)
 	}
 }
 
@@ -58,11 +58,11 @@ var processModes = map[string]func(path, arg string){
 	"exit": func(_, arg string) {
 		fmt.Fprintln(os.Stderr, "loading\ncannot allocate the KV cache")
 		n, _ := strconv.Atoi(arg)
-		os.Exit(n)
+		syscall.Exit(n)
 	},
 	"stdout-only": func(_, _ string) {
 		fmt.Println("assertion failed")
-		os.Exit(1)
+		syscall.Exit(1)
 	},
 	"signal": func(_, arg string) { // a shell, for Go's runtime catches some signals
 		must(syscall.Exec("/bin/sh", []string{"sh", "-c", "ulimit -c 0; kill -" + arg + " $$"}, nil))
@@ -124,17 +124,17 @@ var processModes = map[string]func(path, arg string){
 		if attempts(arg) == 1 {
 			write(path, []byte("half")) // must not be there at the second
 			write(filepath.Join(filepath.Dir(path), "out", "old"), nil)
-			os.Exit(7)
+			syscall.Exit(7)
 		}
 		if _, err := os.Lstat(path); err == nil {
-			os.Exit(8)
+			syscall.Exit(8)
 		}
 		if _, err := os.Lstat(filepath.Join(filepath.Dir(path), "out", "old")); err == nil {
-			os.Exit(9)
+			syscall.Exit(9)
 		}
 		write(path, safetensors(1, 2, 3))
 	},
-	"count-exit": func(_, arg string) { count(arg); os.Exit(7) },
+	"count-exit": func(_, arg string) { count(arg); syscall.Exit(7) },
 	"count-hang": func(_, arg string) { count(arg); time.Sleep(time.Minute) },
 	"count-bad":  func(path, arg string) { count(arg); write(path, []byte("no trace at all")) },
 }
@@ -192,7 +192,7 @@ func hang(_, _ string) {
 func must(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(98)
+		syscall.Exit(98)
 	}
 }
 
