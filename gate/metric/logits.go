@@ -53,7 +53,7 @@ func (l *LogitsRow) Agrees() bool { return l.RefTop >= 0 && l.RefTop == l.CandTo
 // LogitsKernel measures rows of logits. It holds buffers: use one a goroutine.
 type LogitsKernel struct {
 	cfg    Config
-	native *logitsOps
+	ops    *logitsOps
 	row32  rowOf[float32]
 	row64  rowOf[float64]
 	index  []int32 // element of each value that takes part, nil when all do
@@ -63,20 +63,11 @@ type LogitsKernel struct {
 
 // NewLogitsKernel returns a kernel for that configuration.
 func NewLogitsKernel(cfg Config) *LogitsKernel {
-	k := &LogitsKernel{cfg: cfg}
-	if !cfg.Portable {
-		k.native = nativeLogits()
-	}
-	return k
+	return &LogitsKernel{cfg: cfg, ops: logitsFor(cfg)}
 }
 
 // Name is the kind of kernel that runs: "avx2" or "portable".
-func (k *LogitsKernel) Name() string {
-	if k.native != nil {
-		return k.native.name
-	}
-	return portableOps.name
-}
+func (k *LogitsKernel) Name() string { return k.ops.name }
 
 // Row measures one whole row. It returns an error when the blocks do not hold
 // the same number of values.
@@ -96,12 +87,8 @@ func (k *LogitsKernel) Row(ref, cand Block) (LogitsRow, error) {
 		return k.wide(ref, cand, n), nil
 	}
 	r, c := k.values(0, ref, n), k.values(1, cand, n)
-	maxBits := portableOps.maxBits
-	if k.native != nil {
-		maxBits = k.native.maxBits
-	}
 	k.index = k.index[:0]
-	bits := maxBits(r, c)
+	bits := k.ops.maxBits(r, c)
 	heap := [2]uint8{}
 	if ref.DType == F32 {
 		heap[0] = heapPointers(r, k.cfg.above())
@@ -111,10 +98,10 @@ func (k *LogitsKernel) Row(ref, cand Block) (LogitsRow, error) {
 	}
 	if bits > floorBits(k.cfg.above()) || heap != [2]uint8{} || len(k.cfg.SkipElements) > 0 {
 		r, c = compact(k, &k.row32, r, c, heap)
-		bits = maxBits(r, c)
+		bits = k.ops.maxBits(r, c)
 	}
 	var row LogitsRow
-	if k.native != nil && bits <= maxFastBits && len(r) >= nativeLogitsMin {
+	if bits <= maxFastBits && len(r) >= fastLogitsMin {
 		row = k.narrow(r, c)
 	} else {
 		row = measureLogits(&k.row32, r, c)
@@ -144,11 +131,7 @@ func (k *LogitsKernel) values(side int, b Block, n int) []float32 {
 	}
 	k.row32.size(n)
 	v := k.row32.vals[side][:n]
-	if k.native != nil {
-		k.native.decode(v, b.DType, b.Data)
-	} else {
-		decode32(v, b.DType, b.Data)
-	}
+	k.ops.decode(v, b.DType, b.Data)
 	return v
 }
 

@@ -2,8 +2,8 @@ package metric
 
 import "math"
 
-// logitsOps are the inner loops of a fast logits kernel. They take finite
-// values within maxFastBits.
+// logitsOps are the inner loops for rows of logits. They take finite values
+// within maxFastBits.
 type logitsOps struct {
 	name    string
 	maxBits func(a, b []float32) uint32
@@ -17,10 +17,84 @@ type logitsOps struct {
 }
 
 const (
-	peakLen         = 64
-	nativeLogitsMin = 1024
-	klSpread        = 60
+	peakLen       = 64
+	fastLogitsMin = 1024
+	klSpread      = 60
 )
+
+// logitsFor are the fastest loops that the configuration and the machine allow.
+func logitsFor(cfg Config) *logitsOps {
+	if !cfg.Portable {
+		if o := nativeLogits(); o != nil {
+			return o
+		}
+	}
+	return &portableLogits
+}
+
+var portableLogits = logitsOps{name: "portable", maxBits: maxBitsGo, decode: decode32, peaks: peaksGo, kl: klGo}
+
+func peaksGo(dst, v []float32) {
+	for i := range dst {
+		run := (*[peakLen]float32)(v[i*peakLen:])
+		a, b := run[0], run[1]
+		for j := 2; j < peakLen; j += 2 {
+			if run[j] > a {
+				a = run[j]
+			}
+			if run[j+1] > b {
+				b = run[j+1]
+			}
+		}
+		dst[i] = max(a, b)
+	}
+}
+
+func klGo(r, c []float32, rTop, cTop float32, o *klSums) {
+	c = c[:len(r)]
+	shift := rTop - cTop
+	var w, g, d float64
+	for i, x := range r {
+		wi, di := exp32(x-rTop), x-c[i]-shift
+		var gi float32
+		if di > -0.5 && di < 0.5 {
+			q := float32(1./40320)*di - 1./5040
+			q = q*di + 1./720
+			q = q*di - 1./120
+			q = q*di + 1./24
+			q = q*di - 1./6
+			q = q*di + 1./2
+			gi = wi * (di * di * q)
+		} else {
+			gi = wi*di + exp32(c[i]-cTop) - wi
+		}
+		w += float64(wi)
+		g += float64(gi)
+		d += float64(wi * di)
+	}
+	*o = klSums{w: w, g: g, e: g - d, d: d}
+}
+
+// exp32 is exp(x) for x <= 60, to about two units in the last place; values
+// below −86 count as −86.
+func exp32(x float32) float32 {
+	if x < -86 {
+		x = -86
+	}
+	// Adding 1.5·2²³ rounds to the nearest integer and leaves it in the low bits.
+	const magic = 3 << 22
+	m := x*float32(math.Log2E) + magic
+	n := m - magic
+	f := x - n*0.693359375
+	f -= n * float32(math.Ln2-0.693359375)
+	p := f*(1./720) + 1./120
+	p = p*f + 1./24
+	p = p*f + 1./6
+	p = p*f + 1./2
+	p = p*f + 1
+	p = p*f + 1
+	return math.Float32frombits(math.Float32bits(p) + math.Float32bits(m)<<23)
+}
 
 // narrow measures a row with the fast loops.
 func (k *LogitsKernel) narrow(r, c []float32) LogitsRow {
@@ -43,7 +117,7 @@ func (k *LogitsKernel) largest(dst []ranked[float32], v []float32, n int) []rank
 		k.peak = make([]float32, runs)
 	}
 	peak := k.peak[:runs]
-	k.native.peaks(peak, v)
+	k.ops.peaks(peak, v)
 	dst = largest(dst, peak, n)
 	limit := dst[n-1].v
 	dst = dst[:0]
@@ -75,7 +149,7 @@ func (k *LogitsKernel) kl(r, c []float32, top, candTop int) float64 {
 	}
 	whole := len(r) &^ 7
 	s := &k.klSums
-	k.native.kl(r[:whole], c[:whole], rTop, cTop, s)
+	k.ops.kl(r[:whole], c[:whole], rTop, cTop, s)
 	shift := float64(rTop) - float64(cTop)
 	for i := whole; i < len(r); i++ {
 		rv, cv := float64(r[i]), float64(c[i])
