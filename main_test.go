@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -31,6 +34,10 @@ func TestMain(m *testing.M) {
 //		runs a program that must exit with that very code
 //	mktrace FILE [KEY=VALUE…]
 //		writes a small trace; see makeTrace for the keys
+//	untimed FILE
+//		replaces the seconds that a text report took by TIME
+//	waitfor FILE
+//		waits until a program in the background has written the file
 //
 // $REPO is the repository.
 func TestScripts(t *testing.T) {
@@ -50,6 +57,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":   exits,
 			"mktrace": mktrace,
+			"untimed": untimed,
+			"waitfor": waitfor,
 		},
 	})
 }
@@ -83,6 +92,30 @@ func mktrace(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: mktrace FILE [KEY=VALUE…]")
 	}
 	ts.Check(makeTrace(ts.MkAbs(args[0]), args[1:]))
+}
+
+// took matches how long a text report says that something took.
+var took = regexp.MustCompile(`(reference|candidate|comparison) [0-9.]+ (ms|s|µs|min)\b`)
+
+func untimed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: untimed FILE")
+	}
+	text := took.ReplaceAllString(ts.ReadFile(args[0]), "$1 TIME")
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+}
+
+func waitfor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitfor FILE")
+	}
+	for range 3000 {
+		if st, err := os.Stat(ts.MkAbs(args[0])); err == nil && st.Size() > 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("%s did not come within 30 s", args[0])
 }
 
 // fakeModel is a toy of a forward pass, the same for the same keys.

@@ -93,7 +93,7 @@ func (a *app) compare(ctx context.Context, ref, cand string, f *compareFlags) (*
 	p.start()
 	defer p.end()
 	p.Step("comparing")
-	return gate.Compare(ctx, s, []gate.Pair{{Reference: r, Candidate: c}}, gate.Options{
+	return gate.Compare(ctx, s, []gate.Pair{{Prompt: gate.PromptName(r), Reference: r, Candidate: c}}, gate.Options{
 		Workers: int(f.jobs), Portable: f.portable, Progress: p.Bytes, Version: currentVersion(),
 	})
 }
