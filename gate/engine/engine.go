@@ -137,6 +137,8 @@ func New(cfg spec.Engine, o Options) (Engine, error) {
 	switch cfg.Adapter {
 	case "exec":
 		e, err = newExec(cfg, o)
+	case "llamacpp":
+		e, err = newLlamaCpp(cfg, o)
 	case "trace":
 		e, err = newTrace(cfg, o)
 	case "":
