@@ -38,33 +38,42 @@ type Options struct {
 // trace could not be read (or ctx ended); everything else is in the Result.
 func Compare(ctx context.Context, s *spec.Spec, pairs []Pair, o Options) (*Result, error) {
 	r := newResult(o)
+	if err := measurePairs(ctx, r, s, pairs, o); err != nil {
+		return nil, err
+	}
+	return r, judgeAndDiagnose(ctx, r, s, pairs)
+}
+
+// judgeAndDiagnose ends a comparison.
+func judgeAndDiagnose(ctx context.Context, r *Result, s *spec.Spec, pairs []Pair) error {
+	Judge(r, s)
+	if r.Outcome != Fail {
+		return nil
+	}
+	return diagnose(ctx, r, pairs, s)
+}
+
+// measurePairs fills in what is measured, and what the traces say of their engines.
+func measurePairs(ctx context.Context, r *Result, s *spec.Spec, pairs []Pair, o Options) error {
 	start := time.Now()
 	m := newMeasurer(s, o)
 	for i, p := range pairs {
 		if i == 0 {
 			r.Engines.Reference, r.Engines.Candidate = engineInfo(p.Reference), engineInfo(p.Candidate)
-			for _, e := range []struct {
-				in *EngineInfo
-				t  *trace.Trace
-			}{{&r.Engines.Reference, p.Reference}, {&r.Engines.Candidate, p.Candidate}} {
-				if err := tellPrecision(e.in, e.t); err != nil {
-					return nil, err
-				}
+			if err := tellPrecision(&r.Engines.Reference, p.Reference); err != nil {
+				return err
+			}
+			if err := tellPrecision(&r.Engines.Candidate, p.Candidate); err != nil {
+				return err
 			}
 		}
 		if err := comparePair(ctx, r, m, s, p); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	r.Timing.Compare = Value(time.Since(start).Seconds())
 	r.Timing.Bytes = m.done.Load()
-	Judge(r, s)
-	if r.Outcome == Fail {
-		if err := diagnose(ctx, r, pairs, s); err != nil {
-			return nil, err
-		}
-	}
-	return r, nil
+	return nil
 }
 
 // newResult is a result without measurements: incomplete.

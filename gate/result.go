@@ -132,11 +132,12 @@ type EngineInfo struct {
 	// Precision is compute_dtype brought to the name of a preset, "" when
 	// neither the trace's words nor its values tell; PrecisionFrom says which.
 	Precision     string `json:"precision"`
-	PrecisionFrom string `json:"precision_from"`
-	Device        string `json:"device"`  // as the engine says it
-	Trace         string `json:"trace"`   // where its trace lies
-	Capture       string `json:"capture"` // "", "exact" or "disturbs"
-	Failure       string `json:"failure"` // why it measured nothing, or ""
+	PrecisionFrom string `json:"precision_from"` // "says that it computes in bf16", "has hidden states that lie on the f16 grid"
+	Device        string `json:"device"`         // as the engine says it
+	Trace         string `json:"trace"`          // where its trace lies
+	Capture       string `json:"capture"`        // "", "exact" or "disturbs"
+	Failure       string `json:"failure"`        // why it measured nothing, or ""
+	Output        string `json:"output"`         // the end of what it wrote to stderr, when it failed
 }
 
 // SpecInfo says what judged.
@@ -206,14 +207,16 @@ type Checkpoint struct {
 	// the other side does not have): they fail every tolerance.
 	NonFinite int64 `json:"non_finite"`
 	// Metrics by registry name; a metric that could not be measured is absent.
-	Metrics  map[string]Value `json:"metrics"`
-	Where    Where            `json:"where"`
-	Growth   *Growth          `json:"growth"` // null where there is no checkpoint before
-	Profile  []ProfilePoint   `json:"profile"`
-	Logits   *LogitsInfo      `json:"logits"` // null for hidden states and partial logits
-	Status   Status           `json:"status"`
-	Limits   []AppliedLimit   `json:"limits"`   // every limit that was applied
-	Findings []Finding        `json:"findings"` // what broke one
+	Metrics map[string]Value `json:"metrics"`
+	Where   Where            `json:"where"`
+	Growth  *Growth          `json:"growth"` // null where there is no checkpoint before
+	Profile []ProfilePoint   `json:"profile"`
+	Logits  *LogitsInfo      `json:"logits"` // null for hidden states and partial logits
+	// Witnesses holds the metrics of each witness against the reference.
+	Witnesses map[string]map[string]Value `json:"witnesses,omitempty"`
+	Status    Status                      `json:"status"`
+	Limits    []AppliedLimit              `json:"limits"`   // every limit that was applied
+	Findings  []Finding                   `json:"findings"` // what broke one
 }
 
 // Where locates extremes; −1 where there is none.
@@ -240,9 +243,9 @@ type Growth struct {
 // at least one of the three figures by 2 % or more. The first position that
 // exceeds any limit can be read off these points.
 type ProfilePoint struct {
-	Position int   `json:"position"` // first of the range
-	RelL2    Value `json:"rel_l2"`   // over the range
-	MaxAbs   Value `json:"max_abs"`  // over the range
+	Position int   `json:"position"` // of the row
+	RelL2    Value `json:"rel_l2"`   // of the row
+	MaxAbs   Value `json:"max_abs"`  // of the row
 	Added    Value `json:"added"`    // 0 where nothing is added to a stream
 }
 
