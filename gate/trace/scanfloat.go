@@ -49,34 +49,73 @@ var upow10 = [32]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e
 // where the next begins. p must be readable for scanPad bytes past limit, and
 // numbers that begin before limit must end within p.
 func scanF32(p []byte, i, limit int, dst []byte) (n, next int, f *fault) {
-	for len(dst) >= 4 && i < limit {
-		q := p[i : i+scanPad : i+scanPad]
-		v := binary.LittleEndian.Uint64(q)
-		neg := (uint64(byte(v)^'-') - 1) >> 63
-		// The token's length up to its comma.
-		length := 0
-		if m := commas(v); m != 0 {
-			length = bits.TrailingZeros64(m) >> 3
-		} else if m := commas(binary.LittleEndian.Uint64(q[8:])); m != 0 {
-			length = 8 + bits.TrailingZeros64(m)>>3
-		} else if m := commas(binary.LittleEndian.Uint64(q[16:])); m != 0 {
-			length = 16 + bits.TrailingZeros64(m)>>3
+	for {
+		k, next := scanPlain(p, i, limit, dst)
+		n, i, dst = n+k, next, dst[4*k:]
+		if len(dst) < 4 || i >= limit {
+			return n, i, nil
 		}
-		if value, ok := decimal32(q[neg:], length-int(neg)); ok {
-			binary.LittleEndian.PutUint32(dst, math.Float32bits(value)|uint32(neg<<31))
-			i += length + 1
-		} else {
-			value, end, f := slowNumber(p, i, 32)
+		value, end, ok := scanDecimal(p[i:])
+		if end += i; !ok {
+			slow, comma, f := slowNumber(p, i, 32)
 			if f != nil {
 				return n, i, f
 			}
-			binary.LittleEndian.PutUint32(dst, math.Float32bits(float32(value)))
-			i = end + 1
+			value, end = float32(slow), comma
 		}
-		dst = dst[4:]
-		n++
+		binary.LittleEndian.PutUint32(dst, math.Float32bits(value))
+		n, i, dst = n+1, end+1, dst[4:]
 	}
-	return n, i, nil
+}
+
+// scanPlain is the loop of scanF32 over the usual form: an optional sign, one
+// digit, the point and up to 16 digits. It stops at the first number of another
+// form, or whose rounding is in doubt.
+func scanPlain(p []byte, i, limit int, dst []byte) (n, next int) {
+	for 4*n+4 <= len(dst) && i < limit {
+		q := p[i : i+24 : i+24]
+		v := binary.LittleEndian.Uint64(q)
+		end := 0 // of the token
+		if m := commas(v); m != 0 {
+			end = bits.TrailingZeros64(m) >> 3
+		} else if m := commas(binary.LittleEndian.Uint64(q[8:])); m != 0 {
+			end = 8 + bits.TrailingZeros64(m)>>3
+		} else if m := commas(binary.LittleEndian.Uint64(q[16:])); m != 0 {
+			end = 16 + bits.TrailingZeros64(m)>>3
+		}
+		neg := (uint64(byte(v)^'-') - 1) >> 63
+		v >>= neg * 8 & 63
+		digit := v&0xff - '0'
+		frac := end - int(neg) - 2 // digits behind the point
+		if digit > 9 || byte(v>>8) != '.' || uint(frac-1) >= 16 {
+			break
+		}
+		j := i + int(neg) + 2
+		q = p[j : j+16 : j+16]
+		d0 := binary.LittleEndian.Uint64(q) ^ zeros
+		var w uint64
+		if frac < 8 {
+			d0 <<= uint(64-8*frac) & 63
+			if notDigits(d0) != 0 {
+				break
+			}
+			w = digit*upow10[frac&31] + eight(d0)
+		} else {
+			d1 := (binary.LittleEndian.Uint64(q[8:]) ^ zeros) << (uint(16-frac) * 8)
+			if notDigits(d0)|notDigits(d1) != 0 {
+				break
+			}
+			w = (digit*1e8+eight(d0))*upow10[(frac-8)&31] + eight(d1)
+		}
+		f := float64(int64(w)) / pow10[frac&31]
+		if low := math.Float64bits(f) & (1<<29 - 1); low-(1<<28-8) <= 16 {
+			break
+		}
+		binary.LittleEndian.PutUint32(dst[4*n:4*n+4], math.Float32bits(float32(f))|uint32(neg<<31))
+		n++
+		i += end + 1
+	}
+	return n, i
 }
 
 // commas has the high bit set in the lowest byte of v that is a comma; bytes
@@ -96,47 +135,47 @@ func eight(x uint64) uint64 {
 	return (x&0x000000ff000000ff*0x000f424000000064 + x>>16&0x000000ff000000ff*0x0000271000000001) >> 32 & 0xffffffff
 }
 
-// decimal32 reads a token of the form D.D, the sign taken off, of length bytes
-// at the start of q: up to 7 digits before the point and up to 24 in all. It
-// says false for every other form, and where the rounding is in doubt.
-func decimal32(q []byte, length int) (float32, bool) {
-	q = q[:32]
+// scanDecimal reads one number of the form D.D with an optional sign, up to 7
+// digits before the point and 24 in all. It says false for every other form,
+// and where the rounding is in doubt. end is the index of its comma.
+func scanDecimal(p []byte) (value float32, end int, ok bool) {
+	q := p[:scanPad]
+	for m := uint64(0); end < 32; end += 8 {
+		if m = commas(binary.LittleEndian.Uint64(q[end:])); m != 0 {
+			end += bits.TrailingZeros64(m) >> 3
+			break
+		}
+	}
+	neg := 0
+	if q[0] == '-' {
+		neg = 1
+	}
+	q = q[neg:][:32]
 	v := binary.LittleEndian.Uint64(q)
 	x := v ^ '.'*ones
 	dot := bits.TrailingZeros64((x-ones)&^x&highs) >> 3
-	nd := length - 1 // digits
-	if uint(dot-1) >= 7 || dot >= nd {
-		return 0, false // no point among the first eight bytes, or nothing before or behind it
+	nd := end - neg - 1 // digits
+	if uint(dot-1) >= 7 || dot >= nd || nd > 24 || dot > 1 && q[0] == '0' {
+		return 0, 0, false // a leading zero is no JSON
 	}
-	if dot > 1 && byte(v) == '0' {
-		return 0, false // a leading zero is no JSON
-	}
-	// The first eight digits with the point squeezed out, then those behind them.
+	// The first eight digits with the point squeezed out, then those behind
+	// them; groups that are not full are shifted to the right end.
 	below := uint64(1)<<(8*uint(dot)&63) - 1
-	d0 := v&below | binary.LittleEndian.Uint64(q[1:])&^below
-	d0 ^= zeros
+	d0 := (v&below | binary.LittleEndian.Uint64(q[1:])&^below) ^ zeros
 	d1 := binary.LittleEndian.Uint64(q[9:]) ^ zeros
-	var w uint64
-	if nd <= 16 {
-		short := max(8-nd, 0)
-		d0 <<= uint(short) * 8 & 63
-		d1 <<= uint(16-nd) * 8
-		if notDigits(d0)|notDigits(d1) != 0 {
-			return 0, false
-		}
-		w = eight(d0)*upow10[(nd-8+short)&31] + eight(d1)
-	} else {
-		if nd > 24 {
-			return 0, false
-		}
-		d2 := (binary.LittleEndian.Uint64(q[17:]) ^ zeros) << (uint(24-nd) * 8)
-		top := eight(d0)
-		if notDigits(d0)|notDigits(d1)|notDigits(d2) != 0 || nd > 18 && top >= 100 {
-			return 0, false
-		}
-		w = top*upow10[(nd-8)&31] + eight(d1)*upow10[(nd-16)&31] + eight(d2)
+	d2 := (binary.LittleEndian.Uint64(q[17:]) ^ zeros) << (uint(24-nd) * 8)
+	d1 <<= uint(max(16-nd, 0)) * 8
+	d0 <<= uint(max(8-nd, 0)) * 8
+	top := eight(d0)
+	if notDigits(d0)|notDigits(d1)|notDigits(d2) != 0 || nd > 18 && top >= 100 {
+		return 0, 0, false
 	}
-	return round32(float64(int64(w)) / pow10[(nd-dot)&31])
+	w := top*upow10[max(nd-8, 0)&31] + eight(d1)*upow10[max(nd-16, 0)&31] + eight(d2)
+	value, ok = round32(float64(int64(w)) / pow10[(nd-dot)&31])
+	if neg != 0 {
+		value = -value
+	}
+	return value, end, ok
 }
 
 // round32 rounds f, a value computed in float64 within 4 units in the last
