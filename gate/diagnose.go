@@ -151,7 +151,7 @@ func garbageDiagnosis(r *Result) []Diagnosis {
 		d := Diagnosis{Kind: g.Kind, Checkpoint: g.Checkpoint, Confidence: Medium, Evidence: where}
 		switch g.Kind {
 		case "heap_pointer":
-			d.Title, d.Confidence = "heap pointers read as numbers: the buffer was freed or never written", High
+			d.Title, d.Confidence = "heap pointers: the buffer was freed or never written", High
 			d.Evidence += "; each is a large low half followed by a zero or denormal high half"
 		case "non_finite":
 			d.Title = "NaN or infinity"
@@ -159,7 +159,7 @@ func garbageDiagnosis(r *Result) []Diagnosis {
 			d.Title = "uninitialised memory or overflow"
 		}
 		if g.Engine == "reference" {
-			d.Title = "the reference's log: " + d.Title
+			d.Title = "reference: " + d.Title
 		}
 		out = append(out, d)
 	}

@@ -51,7 +51,7 @@ func (g *signature) fewRows(name string, _ bool) (Diagnosis, bool) {
 			at = append(at, g.positions[i])
 		}
 	}
-	d := Diagnosis{Kind: "positions", Title: "some positions only: a stale or unwritten row, or one token", Confidence: Medium,
+	d := Diagnosis{Kind: "positions", Title: "some positions: a stale or unwritten row", Confidence: Medium,
 		Evidence: fmt.Sprintf("%d of %d positions differ (%s); the others agree to rounding", wrong, n, list(at))}
 	if name == "embedding" {
 		d.Kind, d.Title = "embedding", "embedding: rows of some tokens"
@@ -68,7 +68,7 @@ func (g *signature) constantRatio(name string, added bool) (Diagnosis, bool) {
 		Evidence: fmt.Sprintf("the candidate is %.5g × the reference; that explains %.3g %% of the error", 1+g.gain, 100*g.gainShare)}
 	switch {
 	case added:
-		d.Title = "a multiplier in " + layerName(name) + ": a norm's weight, a scale or a residual factor"
+		d.Title = "a multiplier in " + layerName(name) + ": a norm's weight or a scale"
 		d.Evidence = fmt.Sprintf("what the layer adds is %.5g × the reference's; that explains %.3g %% of the error", 1+g.gain, 100*g.gainShare)
 	case name == "embedding":
 		d.Kind, d.Title = "embedding", "embedding: a scale"
@@ -81,7 +81,7 @@ func (g *signature) oneChannel(name string, _ bool) (Diagnosis, bool) {
 	if g.channelShare < 0.5 {
 		return Diagnosis{}, false
 	}
-	d := Diagnosis{Kind: "channel", Title: "one channel: a row of the last weight matrix, or an element of a norm's weight or a bias", Confidence: High,
+	d := Diagnosis{Kind: "channel", Title: "one channel: a weight row, or an element of a norm or bias", Confidence: High,
 		Evidence: fmt.Sprintf("channel %d holds %.3g %% of the error", g.channel, 100*g.channelShare)}
 	if name == logitsName {
 		d.Title = "one row of the output matrix"
@@ -103,8 +103,8 @@ func (g *signature) laterTokens(name string, added bool) (Diagnosis, bool) {
 // attention: the first position is right. It attends to itself alone, so queries,
 // keys, RoPE and the mask cannot change it.
 func (g *signature) attention(name string, added bool) (Diagnosis, bool) {
-	n := len(g.exact)
-	if !added || n < 4 || g.positions[0] != 0 || !g.exact[0] || g.exactPrefix() > 2 {
+	n, k := len(g.exact), g.exactPrefix()
+	if !added || n < 4 || g.positions[0] != 0 || k == 0 || k == n || k > 2 && !g.gradual(k) {
 		return Diagnosis{}, false
 	}
 	rise := g.rise()
@@ -112,7 +112,7 @@ func (g *signature) attention(name string, added bool) (Diagnosis, bool) {
 		Evidence: fmt.Sprintf("position 0 agrees (%.2g) and the error rises with the position: %.3g × as large in the last quarter (%.2g) as at the start (%.2g)",
 			g.rel[0], rise, mean(g.rel[n-n/4:]), mean(g.rel[1:max(3, n/10)]))}
 	if rise < 1.5 {
-		d.Kind, d.Title, d.Confidence = "attention_scores", "attention scores: queries, keys, the order of their heads, their scale, or RoPE", Medium
+		d.Kind, d.Title, d.Confidence = "attention_scores", "attention scores: Q, K, head order, scale or RoPE", Medium
 		d.Evidence = fmt.Sprintf("position 0, which attends to itself alone, agrees (%.2g); the others differ (median %.2g), the late ones %.3g × as much as the early ones", g.rel[0], g.median, rise)
 	}
 	return d, true
@@ -124,9 +124,9 @@ func (g *signature) window(name string, added bool) (Diagnosis, bool) {
 	if n < 8 || k < 3 || k == n || g.exactRows() > k+(n-k)/5 {
 		return Diagnosis{}, false
 	}
-	title := "from one position on: an attention window, the boundary of a batch, or the KV cache"
+	title := "from one position on: window, batch boundary or KV cache"
 	if !added {
-		title = "from one position on: the boundary of a batch or an unwritten tail"
+		title = "from one position on: batch boundary or unwritten tail"
 	}
 	return Diagnosis{Kind: "window", Title: title, Confidence: Medium,
 		Evidence: fmt.Sprintf("positions 0–%d agree, from %d on they differ", g.positions[k-1], g.positions[k])}, true
@@ -143,11 +143,11 @@ func (g *signature) layerOrder(name string, added bool) (Diagnosis, bool) {
 
 // epsilon: rows err in proportion to 1/mean square of the layer's input.
 func (g *signature) epsilon(name string, added bool) (Diagnosis, bool) {
-	if !added || math.Abs(g.normCorrelation) < 0.8 {
+	if !added || g.normCorrelation < 0.8 || g.normSteepness < 0.5 || g.normSteepness > 1.6 {
 		return Diagnosis{}, false
 	}
-	return Diagnosis{Kind: "norm_epsilon", Title: "the epsilon of a norm", Confidence: Medium,
-		Evidence: fmt.Sprintf("rows are off in proportion to 1/mean(x²) of the layer's input (correlation %.2f): small inputs suffer most", g.normCorrelation)}, true
+	return Diagnosis{Kind: "norm_epsilon", Title: "a norm's epsilon", Confidence: Medium,
+		Evidence: fmt.Sprintf("rows are off in proportion to mean(x²)^−%.2f of the layer's input (correlation %.2f): the smallest suffer most", g.normSteepness, g.normCorrelation)}, true
 }
 
 // oneWeight: every row errs along the same vector.
@@ -155,7 +155,7 @@ func (g *signature) oneWeight(name string, _ bool) (Diagnosis, bool) {
 	if g.oneDirection < 0.8 || len(g.rel) < 4 {
 		return Diagnosis{}, false
 	}
-	return Diagnosis{Kind: "channel", Title: "one weight column: a single channel inside the layer (feed-forward or value)", Confidence: Medium,
+	return Diagnosis{Kind: "channel", Title: "one weight column inside the layer", Confidence: Medium,
 		Evidence: fmt.Sprintf("all rows are off along one vector, which holds %.3g %% of the error", 100*g.oneDirection)}, true
 }
 

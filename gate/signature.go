@@ -23,7 +23,8 @@ type signature struct {
 	channelShare          float64
 	oneDirection          float64 // rankOneShare of e
 	nothingAdded          bool    // the candidate's layer added nothing
-	normCorrelation       float64 // of a row's gain with 1/mean square of the layer's input
+	normCorrelation       float64 // of a row's error with 1/mean square of the layer's input, both in logarithms
+	normSteepness         float64 // and the slope
 	shift                 int     // candidate row p equals reference row p+shift; 0 when none
 	resembles             string  // another layer whose contribution the candidate's resembles more
 	resemblance, ownMatch float64 // cosines with that layer's and with its own
@@ -46,9 +47,9 @@ func signatureOf(now, before *sample, limit float64) *signature {
 		return g
 	}
 	g.median = metric.Percentile(slices.Clone(g.rel), 0.5)
-	worst := slices.Max(g.rel)
+	within := exactWithin(limit, g.median, slices.Max(g.rel))
 	for _, r := range g.rel {
-		g.exact = append(g.exact, r <= max(limit, 0.03*worst) && r < 0.3*worst)
+		g.exact = append(g.exact, r <= within)
 	}
 	es, ss, ee := inner(e, s), inner(s, s), inner(e, e)
 	g.gain, g.gainShare = ratioOf(es, ss), ratioOf(es*es, ss*ee)
@@ -56,10 +57,17 @@ func signatureOf(now, before *sample, limit float64) *signature {
 	g.oneDirection = rankOneShare(e)
 	if before != nil {
 		g.nothingAdded = g.gainShare > 0.999 && math.Abs(g.gain+1) < 1e-3
-		g.normCorrelation = normCorrelation(e, s, before.ref)
+		g.normCorrelation, g.normSteepness = normCorrelation(g.rel, before.ref)
 	}
 	g.shift = rowShift(now)
 	return g
+}
+
+// exactWithin is the relative error up to which a row counts as right. A row may
+// err a few times as much as the limit allows all rows together; but where the
+// fault itself is hardly larger, only rows far below the others are right.
+func exactWithin(limit, median, worst float64) float64 {
+	return max(min(4*limit, 0.15*worst), 0.02*median)
 }
 
 func ratioOf(a, b float64) float64 {
@@ -86,23 +94,22 @@ func worstElement(e [][]float64, total float64) (int, float64) {
 	return at, ratioOf(sums[at], total)
 }
 
-// normCorrelation is how strongly the rows' gains follow 1/mean(x²) of the
-// layer's input x (Pearson): an epsilon under a root matters most where the
-// input is smallest, whatever the weights.
-func normCorrelation(e, s, x [][]float64) float64 {
-	var gains, inverse []float64
-	for i := range e {
+// normCorrelation is how closely the rows' errors follow 1/mean(x²) of the
+// layer's input x, as Pearson's correlation of the logarithms, and how steeply:
+// an epsilon under a root matters in proportion to it, whatever the weights.
+func normCorrelation(rel []float64, x [][]float64) (correlation, steepness float64) {
+	var errors, inverse []float64
+	for i := range rel {
 		ms := dot(x[i], x[i]) / float64(len(x[i]))
-		if ms == 0 || dot(s[i], s[i]) == 0 {
-			continue
+		if ms > 0 && rel[i] > 0 {
+			errors = append(errors, math.Log(rel[i]))
+			inverse = append(inverse, -math.Log(ms))
 		}
-		gains = append(gains, dot(e[i], s[i])/dot(s[i], s[i]))
-		inverse = append(inverse, 1/ms)
 	}
-	if len(gains) < 8 {
-		return 0
+	if len(errors) < 8 {
+		return 0, 0
 	}
-	return pearson(gains, inverse)
+	return pearson(inverse, errors), slope(inverse, errors)
 }
 
 func pearson(x, y []float64) float64 {
@@ -173,6 +180,16 @@ func mean(v []float64) float64 {
 		s += x
 	}
 	return s / float64(len(v))
+}
+
+// gradual reports whether the error behind the first k rows begins small: what
+// a cut leaves is wrong at once, what an angle leaves is wrong by and by.
+func (g *signature) gradual(k int) bool {
+	n := len(g.rel)
+	if k >= n {
+		return false
+	}
+	return mean(g.rel[k:min(n, k+3)]) < 0.4*mean(g.rel[max(k, n-n/4):])
 }
 
 // exactPrefix is how many first rows rounding explains; exactRows how many in all.

@@ -57,6 +57,7 @@ func main() {
 	check := flag.Bool("check", false, "exit 1 when the figures are below what the project promises")
 	misses := flag.Bool("misses", false, "list what was missed, misplaced or a false alarm")
 	kinds := flag.Bool("kinds", false, "count the diagnoses of each kind of bug")
+	explain := flag.String("explain", "", "print what is said of the pairs whose id contains this")
 	flag.Parse()
 	if flag.NArg() != 1 {
 		flag.Usage()
@@ -87,6 +88,11 @@ func main() {
 	}
 	if *misses {
 		list(pairs, ours)
+	}
+	for _, p := range pairs {
+		if *explain != "" && strings.Contains(p.ID, *explain) {
+			fmt.Printf("%s\n\tplanted %s, found %s: %s\n", p.ID, p.Planted, ours[p.ID].first, ours[p.ID].detail)
+		}
 	}
 	if *kinds {
 		diagnoses(pairs, ours)
