@@ -245,7 +245,7 @@ func (k *Kernel) load(i, b, m int) {
 }
 
 // clean reports whether elements from … to−1 of the block can go the fast way:
-// none skipped, none garbage or non-finite.
+// none skipped, none garbage or non-finite. Then k.counts holds their counts.
 func (k *Kernel) clean(r *rowState, b, from, to int) bool {
 	if list := k.cfg.SkipElements; len(list) > 0 {
 		if at := lowerBound(list, b+from); at < len(list) && list[at] < b+to {
@@ -255,7 +255,7 @@ func (k *Kernel) clean(r *rowState, b, from, to int) bool {
 	if b+from < heapWindow && r.info.heap != [streamCount]uint8{} {
 		return false
 	}
-	if k.ops.maxBits(r.val[streamRef][from:to], r.val[streamCand][from:to]) > k.fastBits {
+	if k.ops.counts(r.val[streamRef][from:to], r.val[streamCand][from:to], &k.counts); k.counts.maxBits > k.fastBits {
 		return false
 	}
 	return len(k.tile.PrevRef.Data) == 0 ||
@@ -274,7 +274,6 @@ func (k *Kernel) run(r *rowState, b, from, to int) {
 		k.ops.sums(rv, cv, &k.sums)
 	}
 	k.sums.addTo(s)
-	k.ops.counts(rv, cv, &k.counts)
 	counts := &k.counts
 	first := !s.seen()
 	if v := float64(counts.maxAbs); first || v > s.MaxAbs {

@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// blockOps are the inner loops of a kernel. They take finite float32 values
-// within maxFastBits and slices of equal length, a multiple of eight.
+// blockOps are the inner loops of a kernel. All but maxBits and counts take
+// finite float32 values within maxFastBits only. They take slices of equal length, a multiple of eight.
 type blockOps struct {
 	name string
 	// maxBits is the largest float32 pattern without its sign in a and b; it takes
@@ -49,6 +49,8 @@ func (o *blockSums) addTo(s *Stats) {
 type blockCounts struct {
 	maxAbs, maxRel           float32
 	over1, over10, magnitude int32
+	// maxBits is as in blockOps; above maxFastBits the other fields mean nothing.
+	maxBits uint32
 }
 
 // opsFor are the fastest loops that the configuration and the machine allow.

@@ -58,11 +58,12 @@ func addedGo(r, c, pr, pc []float32, o *blockSums) {
 func countsGo(r, c []float32, o *blockCounts) {
 	c = c[:len(r)]
 	floor := math.Float32bits(relFloor)
-	var maxAbs, maxRel, over1, over10, far uint32
+	var maxAbs, maxRel, over1, over10, far, refBits, candBits uint32
 	for i, x := range r {
 		y := c[i]
 		d := math.Float32bits(y-x) &^ signBit
 		ar, ac := math.Float32bits(x)&^signBit, math.Float32bits(y)&^signBit
+		refBits, candBits = max(refBits, ar), max(candBits, ac)
 		scale := math.Float32frombits(max(ar, floor))
 		maxAbs = max(maxAbs, d)
 		maxRel = max(maxRel, math.Float32bits(math.Float32frombits(d)/scale))
@@ -72,7 +73,7 @@ func countsGo(r, c []float32, o *blockCounts) {
 	}
 	*o = blockCounts{
 		maxAbs: math.Float32frombits(maxAbs), maxRel: math.Float32frombits(maxRel),
-		over1: int32(over1), over10: int32(over10), magnitude: int32(len(r)) - int32(far),
+		over1: int32(over1), over10: int32(over10), magnitude: int32(len(r)) - int32(far), maxBits: max(refBits, candBits),
 	}
 }
 

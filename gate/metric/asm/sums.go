@@ -8,8 +8,9 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// sums emits the float64 sums of blockSums. Each has an accumulator for either
-// half of eight values, so that no addition waits for the one before.
+// sums emits the float64 sums of blockSums. All but the cheapest have an
+// accumulator for either half of eight values, so that none waits for the one
+// before; there are registers for no more.
 func sums(added bool) {
 	name, sig, params := "sumsAVX2", "func(r, c *float32, n int, o *float64)", []string{"r", "c"}
 	if added {
@@ -21,12 +22,12 @@ func sums(added bool) {
 		p = append(p, Load(Param(s), GP64()))
 	}
 	n, o := Load(Param("n"), GP64()), Load(Param("o"), GP64())
-	pairs := 4 // abs, sq, ref2, cand2; then added and step
+	fields := []int{8, 16, 24, 32} // sq, ref2, cand2, cross; then added and step
 	if added {
-		pairs = 6
+		fields = append(fields, 40, 48)
 	}
-	acc := zeros(2 * pairs)
-	cross := zero()
+	acc := zeros(2 * len(fields))
+	abs := zero()
 	mask := abs64()
 	count("loop", n, 8, func(i GPVirtual) {
 		for h := range 2 {
@@ -34,13 +35,13 @@ func sums(added bool) {
 			r, d, t := YMM(), YMM(), YMM()
 			VCVTPS2PD(at(p[0], i, 4, 4*h), r)
 			VCVTPS2PD(at(p[1], i, 4, 4*h), d)
-			VFMADD231PD(d, d, sum(3))
-			VFMADD231PD(r, d, cross)
-			VFMADD231PD(r, r, sum(2))
+			VFMADD231PD(d, d, sum(2))
+			VFMADD231PD(r, d, sum(3))
+			VFMADD231PD(r, r, sum(1))
 			VSUBPD(r, d, d)
-			VFMADD231PD(d, d, sum(1))
+			VFMADD231PD(d, d, sum(0))
 			VANDPD(mask, d, t)
-			VADDPD(t, sum(0), sum(0))
+			VADDPD(t, abs, abs)
 			if !added {
 				continue
 			}
@@ -53,15 +54,11 @@ func sums(added bool) {
 			VFMADD231PD(d, d, sum(4))
 		}
 	})
-	for k := range pairs {
+	for k, field := range fields {
 		VADDPD(acc[2*k+1], acc[2*k], acc[2*k])
-		slot := k
-		if k > 3 {
-			slot++ // cross stands between
-		}
-		reducePD(acc[2*k], Mem{Base: o, Disp: 8 * slot})
+		reducePD(acc[2*k], Mem{Base: o, Disp: field})
 	}
-	reducePD(cross, Mem{Base: o, Disp: 32})
+	reducePD(abs, Mem{Base: o})
 	finish()
 }
 
@@ -70,7 +67,7 @@ func counts() {
 	function("countsAVX2", "func(r, c *float32, n int, o *float32)",
 		"countsAVX2 writes the fields of a blockCounts for n pairs (a multiple of 8, above 0).")
 	r, c, n, o := Load(Param("r"), GP64()), Load(Param("c"), GP64()), Load(Param("n"), GP64()), Load(Param("o"), GP64())
-	acc := zeros(5) // maxAbs, maxRel, over1, over10, magnitude
+	acc := zeros(6) // maxAbs, maxRel, over1, over10, magnitude, maxBits
 	mask, floor, one, ten := YMM(), YMM(), YMM(), YMM()
 	VMOVDQU(absMask(), mask)
 	VMOVDQU(all("relFloorBits", math.Float32bits(1e-8)), floor)
@@ -87,6 +84,8 @@ func counts() {
 		VANDPS(mask, d, d)
 		VANDPS(mask, x, x)
 		VANDPS(mask, y, y)
+		VPMAXUD(x, acc[5], acc[5])
+		VPMAXUD(y, acc[5], acc[5])
 		VMAXPS(d, acc[0], acc[0])
 		VMULPS(tenfold, x, t)
 		VCMPPS(ge, y, t, t)
@@ -106,7 +105,7 @@ func counts() {
 	})
 	for k, v := range acc {
 		op := addD
-		if k < 2 {
+		if k < 2 || k == 5 {
 			op = maxUD // non-negative floats order like their patterns
 		}
 		reduceD(v, Mem{Base: o, Disp: 4 * k}, op)
