@@ -56,12 +56,7 @@ govulncheck:
 	else cat "$$out"; exit 1; fi
 
 fuzz: ## each fuzz target for FUZZTIME
-	@found=0; \
-	while IFS=: read -r file name; do \
-		found=1; echo "fuzz $$name in $$(dirname "$$file") for $(FUZZTIME)"; \
-		$(GO) test "./$$(dirname "$$file")" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME); \
-	done < <(git ls-files -z '*_test.go' | xargs -0 grep -oHE '^func Fuzz[A-Za-z0-9_]+' | sed 's/:func /:/'); \
-	if [ "$$found" = 0 ]; then echo "no fuzz target found"; exit 1; fi
+	GO=$(GO) bash .ci/fuzz $(FUZZTIME)
 
 docs: ## docs/cli.md, from the commands themselves
 	$(GO) test ./gate/cli -run '^TestDocs$$' -update

@@ -14,7 +14,11 @@ import (
 // canonical checkpoint names, to the file out (safetensors). Errors are
 // *engine.Error where the engine is at fault.
 func Capture(ctx context.Context, cfg spec.Engine, in engine.Input, out string, o RunOptions) (*engine.Recording, error) {
-	e, err := newEngine(cfg, engine.Candidate, o)
+	role := o.Role
+	if role == "" {
+		role = engine.Candidate
+	}
+	e, err := newEngine(cfg, role, o)
 	if err != nil {
 		return nil, err
 	}

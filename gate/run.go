@@ -26,6 +26,9 @@ type RunOptions struct {
 	Getenv func(string) string
 	// Status is told in a few words what is going on now. May be nil.
 	Status func(string)
+	// Role is the role of an engine that Capture runs, which decides the
+	// defaults of its keys; "" is candidate. Run knows the roles from the spec.
+	Role engine.Role
 }
 
 // Run runs the engines of s on every prompt, then compares and judges. An

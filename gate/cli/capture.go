@@ -25,6 +25,7 @@ type captureFlags struct {
 	spec, engineName, promptName string
 	// … or of the command line.
 	adapter  choice
+	role     choice
 	tokens   tokenList
 	prompt   string
 	generate int
@@ -32,7 +33,10 @@ type captureFlags struct {
 }
 
 func (a *app) captureCommand() *cobra.Command {
-	f := captureFlags{adapter: choice{of: []string{"llamacpp", "exec", "trace"}}}
+	f := captureFlags{
+		adapter: choice{of: spec.Adapters()},
+		role:    choice{value: string(engine.Candidate), of: []string{string(engine.Reference), string(engine.Candidate)}},
+	}
 	cmd := &cobra.Command{
 		Use:   "capture --out TRACE (--adapter A … | --spec SPEC --engine NAME) [-- COMMAND…]",
 		Short: "Run one engine alone and write its trace",
@@ -57,11 +61,11 @@ Exits 3 if the engine crashed, hung or wrote no valid trace.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.engine.cfg.Command = args
-			cfg, in, err := f.what(cmd)
+			job, err := f.what(cmd)
 			if err != nil {
 				return err
 			}
-			return a.capture(cmd.Context(), cfg, in, &f)
+			return a.capture(cmd.Context(), job, f.out)
 		},
 	}
 	flags := cmd.Flags()
@@ -71,6 +75,8 @@ Exits 3 if the engine crashed, hung or wrote no valid trace.`,
 	flags.StringVar(&f.promptName, "prompt-name", "", "`NAME` of the spec's prompt (default its first)")
 	flags.Var(&f.adapter, "adapter", "how to run the engine")
 	completeChoice(cmd, "adapter", f.adapter.of)
+	flags.Var(&f.role, "role", "whose defaults the engine takes; the reference's are strict")
+	completeChoice(cmd, "role", f.role.of)
 	flags.Var(&f.tokens, "tokens", "the prompt as token ids")
 	flags.StringVar(&f.prompt, "prompt", "", "the prompt as `TEXT`, for engines that have a tokenizer")
 	flags.IntVar(&f.generate, "generate", 0, "`N` greedy tokens to append to the prompt and capture, too")
@@ -78,82 +84,88 @@ Exits 3 if the engine crashed, hung or wrote no valid trace.`,
 	return cmd
 }
 
+// captureJob is an engine to run, its role and its input.
+type captureJob struct {
+	engine spec.Engine
+	role   engine.Role
+	input  engine.Input
+}
+
 // what is the engine to run and its input.
-func (f *captureFlags) what(cmd *cobra.Command) (spec.Engine, engine.Input, error) {
-	var none spec.Engine
+func (f *captureFlags) what(cmd *cobra.Command) (job captureJob, err error) {
 	if f.out == "" {
-		return none, engine.Input{}, usagef("missing --out: the trace to write")
+		return job, usagef("missing --out: the trace to write")
 	}
 	if f.spec == "" {
 		for _, name := range []string{"engine", "prompt-name"} {
 			if cmd.Flags().Changed(name) {
-				return none, engine.Input{}, usagef("--%s needs --spec", name)
+				return job, usagef("--%s needs --spec", name)
 			}
 		}
 		return f.fromFlags(cmd)
 	}
-	for _, name := range append(engineFlagNames(cmd), "adapter", "tokens", "prompt", "generate") {
+	for _, name := range append(engineFlagNames(cmd), "adapter", "role", "tokens", "prompt", "generate") {
 		if cmd.Flags().Changed(name) {
-			return none, engine.Input{}, usagef("--%s and --spec exclude each other: the spec says it", name)
+			return job, usagef("--%s and --spec exclude each other: the spec says it", name)
 		}
 	}
 	if len(f.engine.cfg.Command) > 0 {
-		return none, engine.Input{}, usagef("a command and --spec exclude each other: the spec says it")
+		return job, usagef("a command and --spec exclude each other: the spec says it")
 	}
 	return f.fromSpec()
 }
 
-func (f *captureFlags) fromSpec() (cfg spec.Engine, in engine.Input, err error) {
+func (f *captureFlags) fromSpec() (job captureJob, err error) {
 	if f.engineName == "" {
-		return cfg, in, usagef("missing --engine: reference, candidate or a witness's name")
+		return job, usagef("missing --engine: reference, candidate or a witness's name")
 	}
 	s, err := loadSpec(f.spec)
 	if err != nil {
-		return cfg, in, err
+		return job, err
 	}
-	if cfg, _, err = findEngine(s, f.engineName); err != nil {
-		return cfg, in, err
+	if job.engine, job.role, err = findEngine(s, f.engineName); err != nil {
+		return job, err
 	}
 	if len(s.Prompts) == 0 {
-		return cfg, in, fmt.Errorf("%s has no prompts", s.Path)
+		return job, fmt.Errorf("%s has no prompts", s.Path)
 	}
 	p := s.Prompts[0]
 	if f.promptName != "" {
 		if p, err = findPrompt(s, f.promptName); err != nil {
-			return cfg, in, err
+			return job, err
 		}
 	}
-	return cfg, engine.Input{Name: p.Name, Text: p.Text, Tokens: p.Tokens, Generate: p.Generate,
-		Model: firstOf(cfg.Model, s.Model.Path)}, nil
+	job.input = engine.Input{Name: p.Name, Text: p.Text, Tokens: p.Tokens, Generate: p.Generate,
+		Model: firstOf(job.engine.Model, s.Model.Path)}
+	return job, nil
 }
 
-func (f *captureFlags) fromFlags(cmd *cobra.Command) (spec.Engine, engine.Input, error) {
-	in := engine.Input{Name: "prompt", Text: f.prompt, Tokens: f.tokens, Generate: f.generate}
-	cfg, err := f.engine.config(cmd, f.adapter.value)
-	if err != nil {
-		return cfg, in, err
+func (f *captureFlags) fromFlags(cmd *cobra.Command) (job captureJob, err error) {
+	if job.engine, err = f.engine.config(cmd, f.adapter.value); err != nil {
+		return job, err
 	}
-	in.Model = cfg.Model
+	job.role = engine.Role(f.role.value)
+	job.input = engine.Input{Name: "prompt", Text: f.prompt, Tokens: f.tokens, Generate: f.generate, Model: job.engine.Model}
 	switch {
 	case f.adapter.value == "":
-		return cfg, in, usagef("missing --adapter (%s) or --spec", orList(f.adapter.of))
+		return job, usagef("missing --adapter (%s) or --spec", orList(f.adapter.of))
 	case f.generate < 0:
-		return cfg, in, usagef("--generate %d: want 0 or more", f.generate)
+		return job, usagef("--generate %d: want 0 or more", f.generate)
 	case len(f.tokens) > 0 && f.prompt != "":
-		return cfg, in, usagef("--tokens and --prompt exclude each other")
+		return job, usagef("--tokens and --prompt exclude each other")
 	case len(f.tokens) == 0 && f.prompt == "" && f.adapter.value != "trace":
-		return cfg, in, usagef("missing --tokens or --prompt")
+		return job, usagef("missing --tokens or --prompt")
 	}
-	return cfg, in, nil
+	return job, nil
 }
 
-func (a *app) capture(ctx context.Context, cfg spec.Engine, in engine.Input, f *captureFlags) error {
+func (a *app) capture(ctx context.Context, job captureJob, out string) error {
 	p := a.newProgress()
 	p.start()
 	began := time.Now()
-	rec, err := gate.Capture(ctx, cfg, in, f.out, gate.RunOptions{
+	rec, err := gate.Capture(ctx, job.engine, job.input, out, gate.RunOptions{
 		Options: gate.Options{Version: currentVersion(), Progress: p.Bytes},
-		Getenv:  a.Getenv, Status: p.Step,
+		Getenv:  a.Getenv, Status: p.Step, Role: job.role,
 	})
 	p.end()
 	var failed *engine.Error
@@ -169,11 +181,11 @@ func (a *app) capture(ctx context.Context, cfg spec.Engine, in engine.Input, f *
 	if rec.Capture == engine.CaptureDisturbs {
 		fmt.Fprintln(a.Stderr, "paritygate: warning: capturing changed the final logits; this is not what runs without it")
 	}
-	st, err := os.Stat(f.out)
+	st, err := os.Stat(out)
 	if err != nil {
 		return incomplete("%w", err)
 	}
-	return a.write(fmt.Appendf(nil, "wrote %s: %s, %d tokens, %s\n", f.out, siBytes(st.Size()),
+	return a.write(fmt.Appendf(nil, "wrote %s: %s, %d tokens, %s\n", out, siBytes(st.Size()),
 		len(rec.Tokens), time.Since(began).Round(time.Millisecond)))
 }
 

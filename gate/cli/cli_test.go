@@ -235,6 +235,19 @@ func TestProgressLines(t *testing.T) {
 	}
 }
 
+func TestProgressGoesBackToTheOuterStep(t *testing.T) {
+	c := newClock(false)
+	c.p.Step("running the reference")
+	c.p.Step("compiling the probe")
+	c.run(2500 * time.Millisecond)
+	c.p.Step("")
+	c.run(2500 * time.Millisecond)
+	want := "paritygate: compiling the probe, 2s\nparitygate: running the reference, 2s\n"
+	if got := c.out.String(); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 func TestProgressBar(t *testing.T) {
 	c := newClock(true)
 	c.p.Step("comparing")

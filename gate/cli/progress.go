@@ -30,6 +30,7 @@ type progress struct {
 
 	mu          sync.Mutex
 	step        string
+	outer       string // the step that step is a part of, or ""
 	began       time.Time
 	shown       time.Time // last output
 	done, total int64
@@ -79,7 +80,8 @@ func (p *progress) end() {
 	p.step = ""
 }
 
-// Step begins a step; "" ends the one before and begins none.
+// Step begins a step; "" ends it and goes back to the one before: an adapter
+// that says what it does within a run says "" when it is over.
 func (p *progress) Step(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,6 +89,11 @@ func (p *progress) Step(name string) {
 		return
 	}
 	p.clear()
+	if name == "" {
+		name, p.outer = p.outer, ""
+	} else {
+		p.outer = p.step
+	}
 	p.step, p.began, p.shown = name, p.now(), time.Time{}
 	p.done, p.total = 0, 0
 }

@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"fmt"
-	"regexp"
-
 	"github.com/spf13/cobra"
 
+	"github.com/paritygate/paritygate/gate/engine"
 	"github.com/paritygate/paritygate/gate/spec"
 	"github.com/paritygate/paritygate/gate/trace"
 )
@@ -33,13 +31,9 @@ func specArg(args []string) string {
 
 // openTrace opens one trace under the names that the spec gives its engine.
 func openTrace(path string, e spec.Engine) (*trace.Trace, error) {
-	rules := make([]trace.NameRule, len(e.Names))
-	for i, n := range e.Names {
-		re, err := regexp.Compile("^(?:" + n.Pattern + ")$")
-		if err != nil {
-			return nil, fmt.Errorf("names: %q: %w", n.Pattern, err)
-		}
-		rules[i] = trace.NameRule{Pattern: re, Replacement: n.Replacement}
+	o, err := engine.TraceOptions(e)
+	if err != nil {
+		return nil, err
 	}
-	return trace.Open(path, trace.Options{Names: rules})
+	return trace.Open(path, o)
 }
