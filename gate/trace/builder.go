@@ -26,7 +26,6 @@ type builder struct {
 	tensors []*tensor
 	jsonl   []*jsonlCheckpoint
 	byName  map[string]*jsonlCheckpoint
-	inputs  []*input
 	tokenID map[int]int32 // of JSONL rows
 	team    string
 	// filePositions are those that an npz entry or npy file named positions gave.
@@ -60,7 +59,7 @@ func (b *builder) finish() error {
 		return err
 	}
 	if len(b.trace.Checkpoints) == 0 {
-		return fileError(b.trace.Path, "trace holds no checkpoint")
+		return fileError(b.trace.Path, "%s trace holds no checkpoint", b.trace.Format)
 	}
 	if err := b.checkNames(); err != nil {
 		return err
@@ -76,7 +75,11 @@ func (b *builder) checkNames() error {
 			return fileError(b.trace.Path, "checkpoint %s has an empty name", quote(c.Source))
 		}
 		if o := by[c.Name]; o != nil {
-			return fileError(b.trace.Path, "%s and %s are both checkpoint %s: rename or leave out one", quote(o.Source), quote(c.Source), c.Name)
+			where := ""
+			if o.path != c.path {
+				where = fmt.Sprintf(" (%s)", o.path)
+			}
+			return fileError(c.path, "%s%s and %s are both checkpoint %s: rename or leave out one", quote(o.Source), where, quote(c.Source), c.Name)
 		}
 		by[c.Name] = c
 	}
@@ -131,7 +134,7 @@ func (b *builder) joinTensors() error {
 // join makes a checkpoint of the shards of one tensor.
 func (b *builder) join(shards []*tensor) (*Checkpoint, error) {
 	t := shards[0]
-	c := &Checkpoint{DType: t.dtype, Width: t.width, Stored: t.width, Positions: t.positions}
+	c := &Checkpoint{DType: t.dtype, Width: t.width, Stored: t.width, Positions: t.positions, path: t.in.path}
 	if len(shards) == 1 {
 		r := t.reader()
 		c.rows = func() RowReader { return r } // stateless, so one serves all

@@ -288,7 +288,7 @@ func (c *cursor) skipMembers(open byte, depth int) *fault {
 
 // integers reads an array of integers in [0, most].
 func (c *cursor) integers(what string, most int64) ([]int64, *fault) {
-	if f := c.expect('[', "an array of "+what); f != nil {
+	if f := c.expect('[', "an array of integers"); f != nil {
 		return nil, f
 	}
 	var out []int64

@@ -153,6 +153,9 @@ func (b *builder) addLineMeta(s *lineScanner, l *jsonlLine) error {
 	if old, ok := b.tokenID[l.position]; ok && int64(old) != l.tokenID {
 		return s.errorAt(l.columns[jsonTokenID], "token_id at position %d is %d, an earlier row says %d", l.position, l.tokenID, old)
 	}
+	if tokens := b.trace.Meta.Tokens; tokens != nil && (l.position >= len(tokens) || int64(tokens[l.position]) != l.tokenID) {
+		return s.errorAt(l.columns[jsonTokenID], "token_id %d at position %d contradicts the tokens of the metadata", l.tokenID, l.position)
+	}
 	b.tokenID[l.position] = int32(l.tokenID)
 	return nil
 }
@@ -184,7 +187,7 @@ func (b *builder) finishJSONL() error {
 		}
 		b.trace.Checkpoints = append(b.trace.Checkpoints, &Checkpoint{
 			Name: canonical(j.source, b.opt.Names), Source: j.source, DType: j.dtype,
-			Width: j.width, Stored: stored, Positions: positions,
+			Width: j.width, Stored: stored, Positions: positions, path: j.rows[0].in.path,
 			rows: func() RowReader { return &jsonlReader{c: j, stored: stored} },
 		})
 	}
@@ -197,7 +200,7 @@ func (b *builder) tokensOfRows() error {
 	m := &b.trace.Meta
 	for p, id := range b.tokenID {
 		if m.Tokens != nil && (p >= len(m.Tokens) || m.Tokens[p] != id) {
-			return fileError(b.trace.Path, "token_id of a row contradicts tokens of the metadata")
+			return fileError(b.trace.Path, "token_id of a row in an earlier shard contradicts the tokens of the metadata")
 		}
 	}
 	if m.Tokens != nil {

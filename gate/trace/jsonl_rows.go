@@ -34,10 +34,14 @@ func (r *jsonlReader) ReadRows(first, n int, dst []byte) error {
 // row parses the first values of one row into dst.
 func (r *jsonlReader) row(row *jsonlRow, dst []byte) error {
 	if r.buf == nil {
-		r.buf = make([]byte, rowBuffer+scanPad)
+		longest := int64(0)
+		for i := range r.c.rows {
+			longest = max(longest, r.c.rows[i].length)
+		}
+		r.buf = make([]byte, min(rowBuffer, longest)+scanPad)
 	}
 	size := r.c.dtype.Size()
-	text, read, have, next := r.buf[:rowBuffer], int64(0), 0, 0 // text[next:have] is not parsed
+	text, read, have, next := r.buf[:len(r.buf)-scanPad], int64(0), 0, 0 // text[next:have] is not parsed
 	for len(dst) > 0 {
 		have = copy(text, text[next:have])
 		next = 0

@@ -55,12 +55,12 @@ func fill[T int | int64](v *T, def T) {
 // content is an *Error.
 func Open(path string, opt Options) (*Trace, error) {
 	opt = opt.withDefaults()
-	paths, dir, err := tracePaths(path)
+	paths, err := tracePaths(path)
 	if err != nil {
 		return nil, err
 	}
 	b := &builder{opt: opt, trace: &Trace{Path: path}}
-	if err := b.open(paths, dir); err != nil {
+	if err := b.open(paths); err != nil {
 		b.trace.Close()
 		return nil, err
 	}
@@ -68,17 +68,17 @@ func Open(path string, opt Options) (*Trace, error) {
 }
 
 // tracePaths lists the files of a trace.
-func tracePaths(path string) (paths []string, dir bool, err error) {
+func tracePaths(path string) (paths []string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if !info.IsDir() {
-		return []string{path}, false, nil
+		return []string{path}, nil
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return nil, true, err
+		return nil, err
 	}
 	var suffix string
 	for _, e := range entries { // ReadDir sorts by name
@@ -88,18 +88,18 @@ func tracePaths(path string) (paths []string, dir bool, err error) {
 			continue
 		}
 		if suffix != "" && ext != suffix {
-			return nil, true, fileError(path, "folder holds %s and %s: a trace has one format", filepath.Base(paths[0]), name)
+			return nil, fileError(path, "folder holds %s and %s: a trace has one format", filepath.Base(paths[0]), name)
 		}
 		suffix = ext
 		paths = append(paths, filepath.Join(path, name))
 	}
 	if len(paths) == 0 {
-		return nil, true, fileError(path, "folder holds no *.safetensors, *.jsonl, *.npy or *.npz")
+		return nil, fileError(path, "folder holds no *.safetensors, *.jsonl, *.npy or *.npz")
 	}
 	if suffix == ".npz" && len(paths) > 1 {
-		return nil, true, fileError(path, "folder holds %d npz archives: a trace is one", len(paths))
+		return nil, fileError(path, "folder holds %d npz archives: a trace is one", len(paths))
 	}
-	return paths, true, nil
+	return paths, nil
 }
 
 // input is one open file, or a part of one, that a trace is read from.
@@ -129,35 +129,38 @@ func (b *builder) openInput(path string) (*input, error) {
 }
 
 // open reads the headers of all files into the trace.
-func (b *builder) open(paths []string, dir bool) error {
+func (b *builder) open(paths []string) error {
 	for _, path := range paths {
 		in, err := b.openInput(path)
 		if err != nil {
 			return err
 		}
-		format, err := detect(in)
-		if err != nil {
-			return err
-		}
-		if b.trace.Format != "" && format != b.trace.Format {
-			return fileError(path, "content is %s, %s is %s: a trace has one format", format, filepath.Base(paths[0]), b.trace.Format)
-		}
-		b.trace.Format = format
-		switch format {
-		case Safetensors:
-			err = b.readSafetensors(in)
-		case OrchJSONL:
-			err = b.indexJSONL(in)
-		case NPY:
-			err = b.readNPY(in, strings.TrimSuffix(filepath.Base(path), ".npy"))
-		case NPZ:
-			err = b.readNPZ(in)
-		}
-		if err != nil {
+		if err := b.read(in); err != nil {
 			return err
 		}
 	}
 	return b.finish()
+}
+
+// read reads the headers of one file.
+func (b *builder) read(in *input) error {
+	format, err := detect(in)
+	if err != nil {
+		return err
+	}
+	if b.trace.Format != "" && format != b.trace.Format {
+		return fileError(in.path, "content is %s, that of earlier files %s: a trace has one format", format, b.trace.Format)
+	}
+	b.trace.Format = format
+	switch format {
+	case Safetensors:
+		return b.readSafetensors(in)
+	case OrchJSONL:
+		return b.indexJSONL(in)
+	case NPY:
+		return b.readNPY(in, strings.TrimSuffix(filepath.Base(in.path), ".npy"))
+	}
+	return b.readNPZ(in)
 }
 
 // detect tells the format by the first bytes. Where they fit none, the name

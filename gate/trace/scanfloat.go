@@ -211,7 +211,7 @@ func slowNumber(p []byte, i, size int) (value float64, end int, f *fault) {
 	start := c.i
 	word := c.word()
 	if word < 0 {
-		if _, f = c.number("a number"); f != nil {
+		if _, f = c.number("a number, null, nan or inf"); f != nil {
 			return 0, i, f
 		}
 	}

@@ -106,13 +106,13 @@ func TestScanSpellings(t *testing.T) {
 
 func TestScanRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                    `0: found ',', expected a number`,
-		"1,,2":                                `2: found ',', expected a number`,
-		"1,2,":                                `4: found ',', expected a number`,
+		"":                                    `0: found ',', expected a number, null, nan or inf`,
+		"1,,2":                                `2: found ',', expected a number, null, nan or inf`,
+		"1,2,":                                `4: found ',', expected a number, null, nan or inf`,
 		"1.":                                  `2: found ',', expected a digit`,
-		".5":                                  `0: found '.', expected a number`,
-		"+1.0":                                `0: found '+', expected a number`,
-		"--1.0":                               `0: found '-', expected a number`,
+		".5":                                  `0: found '.', expected a number, null, nan or inf`,
+		"+1.0":                                `0: found '+', expected a number, null, nan or inf`,
+		"--1.0":                               `0: found '-', expected a number, null, nan or inf`,
 		"01.5":                                `0: number with a leading zero`,
 		"-01":                                 `1: number with a leading zero`,
 		"1.5.5":                               `3: found '.', expected ',' or ']'`,
@@ -120,13 +120,13 @@ func TestScanRefuses(t *testing.T) {
 		"1e":                                  `2: found ',', expected a digit`,
 		"1.5e+":                               `5: found ',', expected a digit`,
 		"1.25,2.5 3.5":                        `9: found '3', expected ',' or ']'`,
-		"true":                                `0: found 't', expected a number`,
-		`"1.5"`:                               `0: found '"', expected a number`,
+		"true":                                `0: found 't', expected a number, null, nan or inf`,
+		`"1.5"`:                               `0: found '"', expected a number, null, nan or inf`,
 		"nano":                                `3: found 'o', expected ',' or ']'`,
 		"0x1p3":                               `1: found 'x', expected ',' or ']'`,
 		"1_0":                                 `1: found '_', expected ',' or ']'`,
 		"1." + strings.Repeat("0", 1100):      `0: number of more than 1024 bytes`,
-		"1.5," + strings.Repeat(" ", 1100):    `1104: found ',', expected a number`,
+		"1.5," + strings.Repeat(" ", 1100):    `1104: found ',', expected a number, null, nan or inf`,
 		"1.5,2.5" + strings.Repeat(" ", 1100): `4: number of more than 1024 bytes`,
 	} {
 		for _, size := range []int{32, 64} {

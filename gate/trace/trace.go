@@ -91,6 +91,8 @@ type Checkpoint struct {
 	// Positions are the token positions of the rows, ascending and unique.
 	Positions []int
 
+	// path is the file that holds it, or its first shard.
+	path string
 	// rows opens a private reader of the checkpoint's values.
 	rows func() RowReader
 }
