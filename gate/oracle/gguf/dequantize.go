@@ -55,17 +55,33 @@ func dequantizeF32[T number](dst []T, src []byte) {
 	}
 }
 
+// Four halves at a time, as nearly all weights are normal numbers: then no
+// exponent is 0 (one less would borrow from the bit above it) or 31 (one more
+// would carry into it), and widening only rebiases exponents.
 func dequantizeF16[T number](dst []T, src []byte) {
+	const exponents, ones, above = 0x7c007c007c007c00, 0x0400040004000400, 0x8000800080008000
 	for ; len(dst) >= 4 && len(src) >= 8; dst, src = dst[4:], src[8:] {
 		u := binary.LittleEndian.Uint64(src)
-		dst[0] = T(halfToFloat(uint16(u)))
-		dst[1] = T(halfToFloat(uint16(u >> 16)))
-		dst[2] = T(halfToFloat(uint16(u >> 32)))
-		dst[3] = T(halfToFloat(uint16(u >> 48)))
+		if e := u & exponents; ((e-ones)|(e+ones))&above == 0 {
+			dst[0] = T(normalHalf(u))
+			dst[1] = T(normalHalf(u >> 16))
+			dst[2] = T(normalHalf(u >> 32))
+			dst[3] = T(normalHalf(u >> 48))
+			continue
+		}
+		for i := range dst[:4] {
+			dst[i] = T(halfToFloat(uint16(u >> (16 * i))))
+		}
 	}
 	for i := range dst {
 		dst[i] = T(half(src[2*i:]))
 	}
+}
+
+// normalHalf widens the normal half in the low 16 bits.
+func normalHalf(u uint64) float32 {
+	h := uint32(u)
+	return math.Float32frombits(h&0x8000<<16 | h&0x7fff<<13 + 112<<23)
 }
 
 func dequantizeBF16[T number](dst []T, src []byte) {

@@ -86,6 +86,9 @@ func (f *File) readAlignment() error {
 	if e == nil {
 		return nil
 	}
+	if e.array || e.kind != kindUint32 {
+		return f.byteError(e.at, "metadata key %s is %s: want a uint32", quote(keyAlignment), e.describe())
+	}
 	n, err := f.Uint(keyAlignment)
 	if err != nil {
 		return err
