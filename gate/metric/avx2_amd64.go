@@ -52,6 +52,12 @@ func ulp32AVX2(r *float32, c *float32, n int, codes *byte, mask *byte, above *in
 //go:noescape
 func ulp16AVX2(r *uint16, c *uint16, n int, codes *byte, mask *byte, above *int64)
 
+// ulpMixedAVX2 writes how many of n pairs (a multiple of 8, 0 < n <= 4096) lie above each bin but the last,
+// and a bit a pair whose signs differ. codes has room for n+96 bytes.
+//
+//go:noescape
+func ulpMixedAVX2(r *float32, c *float32, n int, codes *byte, mask *byte, above *int64, scale float32, shift uint64)
+
 // channels1AVX2 adds n channels (a multiple of 4, above 0) of the first rows of r and c to four planes of sums.
 //
 //go:noescape

@@ -283,14 +283,12 @@ loop:
 	VANDPS       Y12, Y14, Y14
 	VPSUBD       Y14, Y4, Y4
 	VMAXPS       Y7, Y11, Y11
-	VMULPS       Y8, Y11, Y14
-	VCMPPS       $0x1e, Y14, Y13, Y14
-	VPSUBD       Y14, Y2, Y2
-	VMULPS       Y9, Y11, Y14
-	VCMPPS       $0x1e, Y14, Y13, Y14
-	VPSUBD       Y14, Y3, Y3
 	VDIVPS       Y11, Y13, Y13
 	VMAXPS       Y13, Y1, Y1
+	VCMPPS       $0x1e, Y8, Y13, Y14
+	VPSUBD       Y14, Y2, Y2
+	VCMPPS       $0x1e, Y9, Y13, Y14
+	VPSUBD       Y14, Y3, Y3
 	ADDQ         $0x08, SI
 	CMPQ         SI, DX
 	JLT          loop
@@ -1119,6 +1117,298 @@ DATA absMask16<>+20(SB)/4, $0x00007fff
 DATA absMask16<>+24(SB)/4, $0x00007fff
 DATA absMask16<>+28(SB)/4, $0x00007fff
 GLOBL absMask16<>(SB), RODATA|NOPTR, $32
+
+// func ulpMixedAVX2(r *float32, c *float32, n int, codes *byte, mask *byte, above *int64, scale float32, shift uint64)
+// Requires: AVX, AVX2
+TEXT ·ulpMixedAVX2(SB), NOSPLIT, $0-64
+	MOVQ         r+0(FP), AX
+	MOVQ         c+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVQ         codes+24(FP), BX
+	MOVQ         mask+32(FP), SI
+	MOVQ         BX, DI
+	VPXOR        Y2, Y2, Y2
+	VMOVDQU      absMask<>+0(SB), Y0
+	VMOVDQU      one<>+0(SB), Y1
+	VMOVDQU      bias<>+0(SB), Y3
+	VMOVDQU      top<>+0(SB), Y4
+	VBROADCASTSS scale+48(FP), Y5
+	MOVQ         shift+56(FP), R8
+	VMOVQ        R8, X7
+	VPCMPEQD     Y6, Y6, Y6
+	VPSLLD       X7, Y6, Y6
+	VPXOR        allBits<>+0(SB), Y6, Y6
+	XORQ         R8, R8
+
+four:
+	CMPQ      DX, $0x20
+	JLT       one
+	VMOVDQU   (AX)(R8*4), Y8
+	VMOVDQU   (CX)(R8*4), Y9
+	VPXOR     Y8, Y9, Y10
+	VPAND     Y0, Y8, Y8
+	VPAND     Y0, Y9, Y9
+	VPMINUD   Y8, Y9, Y11
+	VPCMPGTD  Y2, Y11, Y11
+	VPAND     Y10, Y11, Y11
+	VMOVMSKPS Y11, R9
+	MOVB      R9, (SI)
+	VMULPS    Y5, Y8, Y8
+	VMULPS    Y5, Y9, Y9
+	VPOR      Y1, Y10, Y10
+	VPSIGND   Y10, Y9, Y9
+	VPSUBD    Y9, Y8, Y8
+	VPABSD    Y8, Y8
+	VPADDD    Y6, Y8, Y8
+	VPSRLD    X7, Y8, Y8
+	VCVTDQ2PS Y8, Y8
+	VPSRLD    $0x17, Y8, Y8
+	VMOVDQU   32(AX)(R8*4), Y9
+	VMOVDQU   32(CX)(R8*4), Y10
+	VPXOR     Y9, Y10, Y11
+	VPAND     Y0, Y9, Y9
+	VPAND     Y0, Y10, Y10
+	VPMINUD   Y9, Y10, Y12
+	VPCMPGTD  Y2, Y12, Y12
+	VPAND     Y11, Y12, Y12
+	VMOVMSKPS Y12, R9
+	MOVB      R9, 1(SI)
+	VMULPS    Y5, Y9, Y9
+	VMULPS    Y5, Y10, Y10
+	VPOR      Y1, Y11, Y11
+	VPSIGND   Y11, Y10, Y10
+	VPSUBD    Y10, Y9, Y9
+	VPABSD    Y9, Y9
+	VPADDD    Y6, Y9, Y9
+	VPSRLD    X7, Y9, Y9
+	VCVTDQ2PS Y9, Y9
+	VPSRLD    $0x17, Y9, Y9
+	VPACKUSDW Y9, Y8, Y8
+	VMOVDQU   64(AX)(R8*4), Y9
+	VMOVDQU   64(CX)(R8*4), Y10
+	VPXOR     Y9, Y10, Y11
+	VPAND     Y0, Y9, Y9
+	VPAND     Y0, Y10, Y10
+	VPMINUD   Y9, Y10, Y12
+	VPCMPGTD  Y2, Y12, Y12
+	VPAND     Y11, Y12, Y12
+	VMOVMSKPS Y12, R9
+	MOVB      R9, 2(SI)
+	VMULPS    Y5, Y9, Y9
+	VMULPS    Y5, Y10, Y10
+	VPOR      Y1, Y11, Y11
+	VPSIGND   Y11, Y10, Y10
+	VPSUBD    Y10, Y9, Y9
+	VPABSD    Y9, Y9
+	VPADDD    Y6, Y9, Y9
+	VPSRLD    X7, Y9, Y9
+	VCVTDQ2PS Y9, Y9
+	VPSRLD    $0x17, Y9, Y9
+	VMOVDQU   96(AX)(R8*4), Y10
+	VMOVDQU   96(CX)(R8*4), Y11
+	VPXOR     Y10, Y11, Y12
+	VPAND     Y0, Y10, Y10
+	VPAND     Y0, Y11, Y11
+	VPMINUD   Y10, Y11, Y13
+	VPCMPGTD  Y2, Y13, Y13
+	VPAND     Y12, Y13, Y13
+	VMOVMSKPS Y13, R9
+	MOVB      R9, 3(SI)
+	VMULPS    Y5, Y10, Y10
+	VMULPS    Y5, Y11, Y11
+	VPOR      Y1, Y12, Y12
+	VPSIGND   Y12, Y11, Y11
+	VPSUBD    Y11, Y10, Y10
+	VPABSD    Y10, Y10
+	VPADDD    Y6, Y10, Y10
+	VPSRLD    X7, Y10, Y10
+	VCVTDQ2PS Y10, Y10
+	VPSRLD    $0x17, Y10, Y10
+	VPACKUSDW Y10, Y9, Y9
+	VPACKUSWB Y9, Y8, Y8
+	VPSUBUSB  Y3, Y8, Y8
+	VPMINUB   Y4, Y8, Y8
+	VMOVDQU   Y8, (DI)
+	ADDQ      $0x20, DI
+	ADDQ      $0x20, R8
+	ADDQ      $0x04, SI
+	SUBQ      $0x20, DX
+	JMP       four
+
+one:
+	TESTQ     DX, DX
+	JE        count
+	VMOVDQU   (AX)(R8*4), Y8
+	VMOVDQU   (CX)(R8*4), Y9
+	VPXOR     Y8, Y9, Y10
+	VPAND     Y0, Y8, Y8
+	VPAND     Y0, Y9, Y9
+	VPMINUD   Y8, Y9, Y11
+	VPCMPGTD  Y2, Y11, Y11
+	VPAND     Y10, Y11, Y11
+	VMOVMSKPS Y11, R9
+	MOVB      R9, (SI)
+	VMULPS    Y5, Y8, Y8
+	VMULPS    Y5, Y9, Y9
+	VPOR      Y1, Y10, Y10
+	VPSIGND   Y10, Y9, Y9
+	VPSUBD    Y9, Y8, Y8
+	VPABSD    Y8, Y8
+	VPADDD    Y6, Y8, Y8
+	VPSRLD    X7, Y8, Y8
+	VCVTDQ2PS Y8, Y8
+	VPSRLD    $0x17, Y8, Y8
+	VPACKUSDW Y2, Y8, Y8
+	VPACKUSWB Y2, Y8, Y8
+	VPSUBUSB  Y3, Y8, Y8
+	VPMINUB   Y4, Y8, Y8
+	VMOVDQU   Y8, (DI)
+	ADDQ      $0x20, DI
+	ADDQ      $0x08, R8
+	INCQ      SI
+	SUBQ      $0x08, DX
+	JMP       one
+
+count:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	VPXOR Y11, Y11, Y11
+
+bytes:
+	VMOVDQU      (BX), Y12
+	VPCMPGTB     codea<>+0(SB), Y12, Y13
+	VPSUBB       Y13, Y0, Y0
+	VPCMPGTB     codeb<>+0(SB), Y12, Y13
+	VPSUBB       Y13, Y1, Y1
+	VPCMPGTB     codec<>+0(SB), Y12, Y13
+	VPSUBB       Y13, Y2, Y2
+	VPCMPGTB     coded<>+0(SB), Y12, Y13
+	VPSUBB       Y13, Y3, Y3
+	VPCMPGTB     codee<>+0(SB), Y12, Y13
+	VPSUBB       Y13, Y4, Y4
+	VPCMPGTB     codef<>+0(SB), Y12, Y13
+	VPSUBB       Y13, Y5, Y5
+	VPCMPGTB     codeg<>+0(SB), Y12, Y13
+	VPSUBB       Y13, Y6, Y6
+	VPCMPGTB     codeh<>+0(SB), Y12, Y13
+	VPSUBB       Y13, Y7, Y7
+	VPCMPGTB     codei<>+0(SB), Y12, Y13
+	VPSUBB       Y13, Y8, Y8
+	VPCMPGTB     codej<>+0(SB), Y12, Y13
+	VPSUBB       Y13, Y9, Y9
+	VPCMPGTB     codek<>+0(SB), Y12, Y13
+	VPSUBB       Y13, Y10, Y10
+	VPCMPGTB     codel<>+0(SB), Y12, Y12
+	VPSUBB       Y12, Y11, Y11
+	ADDQ         $0x20, BX
+	CMPQ         BX, DI
+	JLT          bytes
+	MOVQ         above+40(FP), AX
+	VPXOR        Y12, Y12, Y12
+	VPSADBW      Y12, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X12
+	VPADDQ       X0, X12, X12
+	VPSHUFD      $0x4e, X12, X0
+	VPADDQ       X0, X12, X12
+	VMOVQ        X12, (AX)
+	VPXOR        Y0, Y0, Y0
+	VPSADBW      Y0, Y1, Y1
+	VEXTRACTI128 $0x01, Y1, X0
+	VPADDQ       X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPADDQ       X1, X0, X0
+	VMOVQ        X0, 8(AX)
+	VPXOR        Y0, Y0, Y0
+	VPSADBW      Y0, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X0
+	VPADDQ       X2, X0, X0
+	VPSHUFD      $0x4e, X0, X2
+	VPADDQ       X2, X0, X0
+	VMOVQ        X0, 16(AX)
+	VPXOR        Y0, Y0, Y0
+	VPSADBW      Y0, Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X0
+	VPADDQ       X3, X0, X0
+	VPSHUFD      $0x4e, X0, X3
+	VPADDQ       X3, X0, X0
+	VMOVQ        X0, 24(AX)
+	VPXOR        Y0, Y0, Y0
+	VPSADBW      Y0, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X0
+	VPADDQ       X4, X0, X0
+	VPSHUFD      $0x4e, X0, X4
+	VPADDQ       X4, X0, X0
+	VMOVQ        X0, 32(AX)
+	VPXOR        Y0, Y0, Y0
+	VPSADBW      Y0, Y5, Y5
+	VEXTRACTI128 $0x01, Y5, X0
+	VPADDQ       X5, X0, X0
+	VPSHUFD      $0x4e, X0, X5
+	VPADDQ       X5, X0, X0
+	VMOVQ        X0, 40(AX)
+	VPXOR        Y0, Y0, Y0
+	VPSADBW      Y0, Y6, Y6
+	VEXTRACTI128 $0x01, Y6, X0
+	VPADDQ       X6, X0, X0
+	VPSHUFD      $0x4e, X0, X6
+	VPADDQ       X6, X0, X0
+	VMOVQ        X0, 48(AX)
+	VPXOR        Y0, Y0, Y0
+	VPSADBW      Y0, Y7, Y7
+	VEXTRACTI128 $0x01, Y7, X0
+	VPADDQ       X7, X0, X0
+	VPSHUFD      $0x4e, X0, X7
+	VPADDQ       X7, X0, X0
+	VMOVQ        X0, 56(AX)
+	VPXOR        Y0, Y0, Y0
+	VPSADBW      Y0, Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X0
+	VPADDQ       X8, X0, X0
+	VPSHUFD      $0x4e, X0, X8
+	VPADDQ       X8, X0, X0
+	VMOVQ        X0, 64(AX)
+	VPXOR        Y0, Y0, Y0
+	VPSADBW      Y0, Y9, Y9
+	VEXTRACTI128 $0x01, Y9, X0
+	VPADDQ       X9, X0, X0
+	VPSHUFD      $0x4e, X0, X9
+	VPADDQ       X9, X0, X0
+	VMOVQ        X0, 72(AX)
+	VPXOR        Y0, Y0, Y0
+	VPSADBW      Y0, Y10, Y10
+	VEXTRACTI128 $0x01, Y10, X0
+	VPADDQ       X10, X0, X0
+	VPSHUFD      $0x4e, X0, X10
+	VPADDQ       X10, X0, X0
+	VMOVQ        X0, 80(AX)
+	VPXOR        Y0, Y0, Y0
+	VPSADBW      Y0, Y11, Y11
+	VEXTRACTI128 $0x01, Y11, X0
+	VPADDQ       X11, X0, X0
+	VPSHUFD      $0x4e, X0, X11
+	VPADDQ       X11, X0, X0
+	VMOVQ        X0, 88(AX)
+	VZEROUPPER
+	RET
+
+DATA allBits<>+0(SB)/4, $0xffffffff
+DATA allBits<>+4(SB)/4, $0xffffffff
+DATA allBits<>+8(SB)/4, $0xffffffff
+DATA allBits<>+12(SB)/4, $0xffffffff
+DATA allBits<>+16(SB)/4, $0xffffffff
+DATA allBits<>+20(SB)/4, $0xffffffff
+DATA allBits<>+24(SB)/4, $0xffffffff
+DATA allBits<>+28(SB)/4, $0xffffffff
+GLOBL allBits<>(SB), RODATA|NOPTR, $32
 
 // func channels1AVX2(r *[]float32, c *[]float32, n int, sums *float64, stride int)
 // Requires: AVX, FMA3

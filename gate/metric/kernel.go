@@ -294,13 +294,7 @@ func (k *Kernel) distances(r *rowState, from, to int) {
 	rv, cv := r.val[streamRef][from:to], r.val[streamCand][from:to]
 	switch {
 	case k.tile.Ref.DType != k.tile.Cand.DType:
-		for i, x := range rv {
-			k.p.ulp[ulpBin32(x, cv[i], k.unit)]++
-			if x < 0 && cv[i] > 0 || x > 0 && cv[i] < 0 {
-				k.p.flip(x)
-			}
-		}
-		return
+		k.ops.ulpMixed(rv, cv, k.unit, &k.p.ulp, &k.ulp)
 	case k.unit == ulpF32:
 		k.ops.ulp32(rv, cv, &k.p.ulp, &k.ulp)
 	default:

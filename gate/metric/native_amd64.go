@@ -40,7 +40,7 @@ func nativeLogits() *logitsOps {
 
 var avx2Ops = blockOps{
 	name: "avx2", maxBits: maxBitsNative, sums: sumsNative, added: addedNative, counts: countsNative,
-	ulp32: ulp32Native, ulp16: ulp16Native, channels: channelsNative, findAbs: findAbsNative, findRel: findRelNative,
+	ulp32: ulp32Native, ulp16: ulp16Native, ulpMixed: ulpMixedNative, channels: channelsNative, findAbs: findAbsNative, findRel: findRelNative,
 	decode: decodeNative, add: addNative,
 }
 
@@ -84,6 +84,13 @@ func ulp32Native(r, c []float32, h *UlpHistogram, w *ulpWork) {
 func ulp16Native(r, c []uint16, h *UlpHistogram, w *ulpWork) {
 	c = c[:len(r)]
 	ulp16AVX2(&r[0], &c[0], len(r), &w.codes[0], &w.mask[0], &w.above[0])
+	w.addTo(h, len(r))
+}
+
+func ulpMixedNative(r, c []float32, u ulpUnit, h *UlpHistogram, w *ulpWork) {
+	c = c[:len(r)]
+	scale, shift := u.grid()
+	ulpMixedAVX2(&r[0], &c[0], len(r), &w.codes[0], &w.mask[0], &w.above[0], scale, uint64(shift))
 	w.addTo(h, len(r))
 }
 

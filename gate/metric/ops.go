@@ -19,6 +19,8 @@ type blockOps struct {
 	// the signs of non-zero values differ. ulp16 takes the 16-bit patterns.
 	ulp32 func(r, c []float32, h *UlpHistogram, w *ulpWork)
 	ulp16 func(r, c []uint16, h *UlpHistogram, w *ulpWork)
+	// ulpMixed is ulp32 in units of the coarser of two dtypes.
+	ulpMixed func(r, c []float32, u ulpUnit, h *UlpHistogram, w *ulpWork)
 	// channels adds the first rows of r and c to the channel sums, planes that
 	// begin stride values apart.
 	channels func(r, c *[groupRows][]float32, rows int, sums []float64, stride int)

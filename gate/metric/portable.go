@@ -10,7 +10,7 @@ import (
 // patterns is 1 where v > t.
 var portableOps = blockOps{
 	name: "portable", maxBits: maxBitsGo, sums: sumsGo, added: addedGo, counts: countsGo,
-	ulp32: ulp32Go, ulp16: ulp16Go, channels: channelsGo, findAbs: findAbsGo, findRel: findRelGo,
+	ulp32: ulp32Go, ulp16: ulp16Go, ulpMixed: ulpMixedGo, channels: channelsGo, findAbs: findAbsGo, findRel: findRelGo,
 	decode: decode32, add: addGo,
 }
 
@@ -42,34 +42,39 @@ func sumsGo(r, c []float32, o *blockSums) {
 }
 
 func addedGo(r, c, pr, pc []float32, o *blockSums) {
-	sumsGo(r, c, o)
 	c, pr, pc = c[:len(r)], pr[:len(r)], pc[:len(r)]
-	var addedSq, step2 float64
+	var abs, sq, ref2, cand2, cross, addedSq, step2 float64
 	for i, x := range r {
-		rv, prv := float64(x), float64(pr[i])
-		a := (float64(c[i]) - rv) - (float64(pc[i]) - prv)
+		rv, cv, prv := float64(x), float64(c[i]), float64(pr[i])
+		d := cv - rv
+		a := d - (float64(pc[i]) - prv)
 		step := rv - prv
+		abs += math.Abs(d)
+		sq += d * d
+		ref2 += rv * rv
+		cand2 += cv * cv
+		cross += rv * cv
 		addedSq += a * a
 		step2 += step * step
 	}
-	o.addedSq, o.step2 = addedSq, step2
+	*o = blockSums{abs: abs, sq: sq, ref2: ref2, cand2: cand2, cross: cross, addedSq: addedSq, step2: step2}
 }
 
 func countsGo(r, c []float32, o *blockCounts) {
 	c = c[:len(r)]
-	floor := math.Float32bits(relFloor)
+	floor, one, ten := math.Float32bits(relFloor), math.Float32bits(0.01), math.Float32bits(0.1)
 	var maxAbs, maxRel, over1, over10, far, refBits, candBits uint32
 	for i, x := range r {
 		y := c[i]
 		d := math.Float32bits(y-x) &^ signBit
 		ar, ac := math.Float32bits(x)&^signBit, math.Float32bits(y)&^signBit
 		refBits, candBits = max(refBits, ar), max(candBits, ac)
-		scale := math.Float32frombits(max(ar, floor))
 		maxAbs = max(maxAbs, d)
-		maxRel = max(maxRel, math.Float32bits(math.Float32frombits(d)/scale))
-		over1 += (math.Float32bits(0.01*scale) - d) >> 31
-		over10 += (math.Float32bits(0.1*scale) - d) >> 31
-		far += ((math.Float32bits(10*math.Float32frombits(ac)) - ar) | (math.Float32bits(10*math.Float32frombits(ar)) - ac)) >> 31
+		rel := math.Float32bits(math.Float32frombits(d) / math.Float32frombits(max(ar, floor)))
+		maxRel = max(maxRel, rel)
+		over1 += (one - rel) >> 31
+		over10 += (ten - rel) >> 31
+		far += ((math.Float32bits(10*y)&^signBit - ar) | (math.Float32bits(10*x)&^signBit - ac)) >> 31
 	}
 	*o = blockCounts{
 		maxAbs: math.Float32frombits(maxAbs), maxRel: math.Float32frombits(maxRel),
@@ -80,16 +85,13 @@ func countsGo(r, c []float32, o *blockCounts) {
 func ulp32Go(r, c []float32, h *UlpHistogram, w *ulpWork) {
 	c = c[:len(r)]
 	var lens [4][64]uint32 // four, so that equal distances do not wait for each other
+	var a, b [8]uint32
 	for i := 0; i+8 <= len(r); i += 8 {
 		x, y := (*[8]float32)(r[i:]), (*[8]float32)(c[i:])
-		var m uint32
 		for j := range 8 {
-			xb, yb := math.Float32bits(x[j]), math.Float32bits(y[j])
-			dist, flip := distanceGo(xb&^signBit, yb&^signBit, xb^yb)
-			m |= flip << j
-			lens[j&3][bits.Len32(dist)&63]++
+			a[j], b[j] = math.Float32bits(x[j]), math.Float32bits(y[j])
 		}
-		w.mask[i/8] = byte(m)
+		w.mask[i/8] = distancesGo(&a, &b, &lens)
 	}
 	addLens(h, &lens)
 }
@@ -97,28 +99,55 @@ func ulp32Go(r, c []float32, h *UlpHistogram, w *ulpWork) {
 func ulp16Go(r, c []uint16, h *UlpHistogram, w *ulpWork) {
 	c = c[:len(r)]
 	var lens [4][64]uint32
+	var a, b [8]uint32
 	for i := 0; i+8 <= len(r); i += 8 {
 		x, y := (*[8]uint16)(r[i:]), (*[8]uint16)(c[i:])
-		var m uint32
 		for j := range 8 {
-			dist, flip := distanceGo(uint32(x[j]&0x7fff), uint32(y[j]&0x7fff), uint32(x[j]^y[j])<<16)
-			m |= flip << j
-			lens[j&3][bits.Len32(dist)&63]++
+			a[j] = uint32(x[j]&0x7fff) | uint32(x[j]&0x8000)<<16
+			b[j] = uint32(y[j]&0x7fff) | uint32(y[j]&0x8000)<<16
 		}
-		w.mask[i/8] = byte(m)
+		w.mask[i/8] = distancesGo(&a, &b, &lens)
 	}
 	addLens(h, &lens)
 }
 
-// distanceGo is the ULP distance of two magnitudes whose signs differ where
-// the sign bit of z is set, and 1 where they do and neither is zero.
-func distanceGo(a, b, z uint32) (dist, flip uint32) {
-	s := uint32(int32(z) >> 31)
-	same := a - b
-	neg := uint32(int32(same) >> 31)
-	dist = ((same^neg)-neg)&^s | (a+b)&s
-	flip = (z &^ ((a - 1) | (b - 1))) >> 31
-	return dist, flip
+// distancesGo counts the bit lengths of eight ULP distances between patterns
+// with the sign in the top bit, and returns which signs differ, zeros apart.
+func distancesGo(x, y *[8]uint32, lens *[4][64]uint32) byte {
+	var signs uint32
+	for j := range 8 {
+		signs |= x[j] ^ y[j]
+	}
+	if signs>>31 == 0 { // nearly always
+		for j := range 8 {
+			d := int32(x[j] - y[j])
+			s := d >> 31
+			lens[j&3][bits.Len32(uint32(d^s-s))&63]++
+		}
+		return 0
+	}
+	var flips uint32
+	for j := range 8 {
+		a, b, z := x[j]&^signBit, y[j]&^signBit, x[j]^y[j]
+		s := uint32(int32(z) >> 31)
+		same := int32(a - b)
+		t := same >> 31
+		lens[j&3][bits.Len32(uint32(same^t-t)&^s|(a+b)&s)&63]++
+		flips |= (z &^ ((a - 1) | (b - 1))) >> 31 << j
+	}
+	return byte(flips)
+}
+
+func ulpMixedGo(r, c []float32, u ulpUnit, h *UlpHistogram, w *ulpWork) {
+	c = c[:len(r)]
+	clear(w.mask[:len(r)/8])
+	for i, x := range r {
+		y := c[i]
+		h[ulpBin32(x, y, u)]++
+		if x < 0 && y > 0 || x > 0 && y < 0 {
+			w.mask[i/8] |= 1 << (i % 8)
+		}
+	}
 }
 
 func addLens(h *UlpHistogram, lens *[4][64]uint32) {

@@ -127,10 +127,10 @@ func (s *Stats) addPair(e int, r, c float64, diff, scale figure) {
 	if first := !s.seen(); first || rel > s.MaxRel {
 		s.MaxRel, s.MaxRelAt = rel, e
 	}
-	if diff.exceeds(0.01, scale) {
+	if diff.above(rel, 0.01) {
 		s.Over1++
 	}
-	if diff.exceeds(0.1, scale) {
+	if diff.above(rel, 0.1) {
 		s.Over10++
 	}
 	if withinMagnitude(r, c, diff.narrow) {
@@ -179,11 +179,12 @@ func (f figure) over(scale figure) float64 {
 	return f.value / scale.value
 }
 
-func (f figure) exceeds(share float64, scale figure) bool {
+// above reports whether a relative error exceeds a share.
+func (f figure) above(rel, share float64) bool {
 	if f.narrow {
-		return float32(f.value) > float32(share)*float32(scale.value)
+		return float32(rel) > float32(share)
 	}
-	return f.value > share*scale.value
+	return rel > share
 }
 
 func withinMagnitude(r, c float64, narrow bool) bool {

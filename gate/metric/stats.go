@@ -39,7 +39,8 @@ type Stats struct {
 	MaxRel   float64
 	MaxRelAt int
 
-	// Over1 and Over10 count |c−r| > 0.01·max(|r|, 1e-8), and 0.1·.
+	// Over1 and Over10 count the pairs whose |c−r| / max(|r|, 1e-8) is above 0.01,
+	// and above 0.1: none exactly where MaxRel is not above.
 	Over1, Over10 int64
 	// Magnitude counts the pairs within one order of magnitude:
 	// 10·|c| >= |r| and 10·|r| >= |c|, so two zeros agree.

@@ -84,17 +84,22 @@ func ulpBin(r, c float64, u ulpUnit) uint8 {
 }
 
 func ulpBin32(r, c float32, u ulpUnit) uint8 {
-	var shift uint
+	scale, shift := u.grid()
+	d := ulpDistance32(math.Float32bits(r*scale), math.Float32bits(c*scale))
+	return ulpBinOfLen[bits.Len64((d+1<<shift-1)>>shift)]
+}
+
+// grid says how float32 values are to be scaled, and by how many bits their
+// distance shifted, to count in units of a 16-bit type. Scaled by 2⁻¹¹², the
+// float32 pattern of a half is its own pattern shifted by 13 bits, subnormals too.
+func (u ulpUnit) grid() (scale float32, shift uint) {
 	switch u {
 	case ulpBF16:
-		shift = 16
+		return 1, 16
 	case ulpF16:
-		// Scaled by 2⁻¹¹², the float32 pattern of a half is its own pattern shifted
-		// by 13 bits, subnormals too.
-		r, c, shift = r*0x1p-112, c*0x1p-112, 13
+		return 0x1p-112, 13
 	}
-	d := ulpDistance32(math.Float32bits(r), math.Float32bits(c))
-	return ulpBinOfLen[bits.Len64((d+1<<shift-1)>>shift)]
+	return 1, 0
 }
 
 // ulpDistance32 is the number of float32 steps between two patterns.

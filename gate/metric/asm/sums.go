@@ -94,14 +94,12 @@ func counts() {
 		VANDPS(u, t, t)
 		VPSUBD(t, acc[4], acc[4])
 		VMAXPS(floor, x, x)
-		VMULPS(one, x, t)
-		VCMPPS(gt, t, d, t)
-		VPSUBD(t, acc[2], acc[2])
-		VMULPS(ten, x, t)
-		VCMPPS(gt, t, d, t)
-		VPSUBD(t, acc[3], acc[3])
 		VDIVPS(x, d, d)
 		VMAXPS(d, acc[1], acc[1])
+		VCMPPS(gt, one, d, t)
+		VPSUBD(t, acc[2], acc[2])
+		VCMPPS(gt, ten, d, t)
+		VPSUBD(t, acc[3], acc[3])
 	})
 	for k, v := range acc {
 		op := addD

@@ -13,8 +13,15 @@ var ulpCodes = []uint8{0, 1, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24}
 // ulp emits the histogram of distances and the mask of sign flips. The first
 // loop writes a byte a pair: the exponent of the distance as a float32, which
 // is exact below 2²⁴. The second counts the bytes above each bin's end.
-func ulp(name, kind string) {
-	function(name, "func(r, c *"+kind+", n int, codes, mask *byte, above *int64)",
+//
+// Where two dtypes are mixed, values are first scaled, and distances counted
+// in units of 2^shift, rounded up.
+func ulp(name, kind string, mixed bool) {
+	more := ""
+	if mixed {
+		more = ", scale float32, shift uint64"
+	}
+	function(name, "func(r, c *"+kind+", n int, codes, mask *byte, above *int64"+more+")",
 		name+" writes how many of n pairs (a multiple of 8, 0 < n <= 4096) lie above each bin but the last,\n"+
 			"and a bit a pair whose signs differ. codes has room for n+96 bytes.")
 	r, c, n := Load(Param("r"), GP64()), Load(Param("c"), GP64()), Load(Param("n"), GP64())
@@ -32,6 +39,16 @@ func ulp(name, kind string) {
 	VMOVDQU(all("one", 1), one)
 	VMOVDQU(all("bias", 126*0x01010101), bias)
 	VMOVDQU(all("top", 127*0x01010101), top)
+
+	var scale, up, shift VecVirtual
+	if mixed {
+		scale, up, shift = broadcast("scale"), YMM(), XMM()
+		bits := Load(Param("shift"), GP64())
+		VMOVQ(bits, shift)
+		VPCMPEQD(up, up, up)
+		VPSLLD(shift, up, up) // −2^shift
+		VPXOR(all("allBits", 1<<32-1), up, up)
+	}
 
 	exponent := func(i Register, k int) VecVirtual {
 		x, y, z, t := YMM(), YMM(), YMM(), YMM()
@@ -51,10 +68,18 @@ func ulp(name, kind string) {
 		m := GP32()
 		VMOVMSKPS(t, m)
 		MOVB(m.As8(), Mem{Base: flips, Disp: k})
+		if mixed { // after the flips: scaling may leave nothing
+			VMULPS(scale, x, x)
+			VMULPS(scale, y, y)
+		}
 		VPOR(one, z, z)
 		VPSIGND(z, y, y)
 		VPSUBD(y, x, x)
 		VPABSD(x, x)
+		if mixed {
+			VPADDD(up, x, x)
+			VPSRLD(shift, x, x)
+		}
 		VCVTDQ2PS(x, x)
 		VPSRLD(U8(23), x, x)
 		return x
