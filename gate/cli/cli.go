@@ -163,7 +163,7 @@ Exit codes:
 	}
 	add("measure", a.runCommand(), a.compareCommand(), a.captureCommand())
 	add("spec", a.initCommand(), a.checkCommand(), a.schemaCommand())
-	add("saved", a.reportCommand(), a.judgeCommand(), a.inspectCommand())
+	add("saved", a.reportCommand(), a.judgeCommand(), a.inspectCommand(), a.positionsCommand())
 	root.AddCommand(a.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	return root

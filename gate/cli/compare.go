@@ -60,16 +60,22 @@ nothing, or too little, could be compared.`,
 	}
 	f.out.add(cmd, true)
 	flags := cmd.Flags()
-	addSpecFlag(cmd, &f.spec, "judge by this spec `FILE` (default the built-in one)")
+	f.addSelection(cmd)
 	f.preset = choice{of: spec.PresetNames()}
 	flags.Var(&f.preset, "preset", "tolerances that the spec's own rules win over (default by what the traces say of their precision)")
 	completeChoice(cmd, "preset", f.preset.of)
-	flags.Var(&f.skipPositions, "skip-position", "leave these token positions out, besides the spec's")
-	flags.Var(&f.skipElements, "skip-element", "leave these elements of every row out, besides the spec's")
-	flags.BoolVar(&f.keepGarbage, "keep-garbage", false, "compare garbage like any other value, on both sides")
 	flags.BoolVar(&f.portable, "portable", false, "use the kernel that runs on any processor; the result is the same")
 	f.jobs.add(cmd)
 	return cmd
+}
+
+// addSelection adds the flags that say what takes part in a comparison.
+func (f *compareFlags) addSelection(cmd *cobra.Command) {
+	addSpecFlag(cmd, &f.spec, "judge by this spec `FILE` (default the built-in one)")
+	flags := cmd.Flags()
+	flags.Var(&f.skipPositions, "skip-position", "leave these token positions out, besides the spec's")
+	flags.Var(&f.skipElements, "skip-element", "leave these elements of every row out, besides the spec's")
+	flags.BoolVar(&f.keepGarbage, "keep-garbage", false, "compare garbage like any other value, on both sides")
 }
 
 // compare opens both traces, compares and judges them.
@@ -78,24 +84,38 @@ func (a *app) compare(ctx context.Context, ref, cand string, f *compareFlags) (*
 	if err != nil {
 		return nil, err
 	}
-	r, err := openTrace(ref, s.Engines.Reference)
+	pair, err := openPair(s, ref, cand)
 	if err != nil {
-		return nil, fmt.Errorf("reference: %w", err)
+		return nil, err
 	}
-	defer r.Close() // only read
-	c, err := openTrace(cand, s.Engines.Candidate)
-	if err != nil {
-		return nil, fmt.Errorf("candidate: %w", err)
-	}
-	defer c.Close() // only read
+	defer closePair(pair)
 
 	p := a.newProgress()
 	p.start()
 	defer p.end()
 	p.Step("comparing")
-	return gate.Compare(ctx, s, []gate.Pair{{Prompt: gate.PromptName(r), Reference: r, Candidate: c}}, gate.Options{
+	return gate.Compare(ctx, s, []gate.Pair{pair}, gate.Options{
 		Workers: int(f.jobs), Portable: f.portable, Progress: p.Bytes, Version: currentVersion(),
 	})
+}
+
+// openPair opens the two traces of one prompt; names: of the spec's engines apply.
+func openPair(s *spec.Spec, ref, cand string) (gate.Pair, error) {
+	r, err := openTrace(ref, s.Engines.Reference)
+	if err != nil {
+		return gate.Pair{}, fmt.Errorf("reference: %w", err)
+	}
+	c, err := openTrace(cand, s.Engines.Candidate)
+	if err != nil {
+		r.Close() // only read
+		return gate.Pair{}, fmt.Errorf("candidate: %w", err)
+	}
+	return gate.Pair{Prompt: gate.PromptName(r), Reference: r, Candidate: c}, nil
+}
+
+func closePair(p gate.Pair) {
+	p.Reference.Close() // only read
+	p.Candidate.Close()
 }
 
 // loadSpec is the spec with the flags on top.
