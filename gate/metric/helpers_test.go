@@ -77,29 +77,34 @@ func scalarTile(t testing.TB, cfg Config, tile Tile) *Partial {
 	p.reset(tile.Rows, tile.Width, !cfg.NoChannels)
 	k.tile, k.p, k.unit = tile, p, coarser(tile.Ref.DType, tile.Cand.DType)
 	k.streams = [streamCount]Block{tile.Ref, tile.Cand, tile.PrevRef, tile.PrevCand}
+	wide := false
 	for _, b := range k.streams {
-		if len(b.Data) > 0 && b.DType == F64 {
-			k.tile64()
-			return p
-		}
+		wide = wide || len(b.Data) > 0 && b.DType == F64
 	}
 	for row := range tile.Rows {
 		info := k.inspect(row)
-		var v [streamCount][]float32
-		for s := range k.streams {
-			if len(k.streams[s].Data) == 0 {
-				continue
-			}
-			v[s] = make([]float32, tile.Width)
-			for i, x := range (Block{k.streams[s].DType, k.rowBytes(s, row, 0, tile.Width)}).values() {
-				v[s][i] = float32(x)
-			}
+		if wide {
+			scalarRow[float64](k, &info)
+		} else {
+			scalarRow[float32](k, &info)
 		}
-		ref := scalar[float32]{cfg: &k.cfg, above: cfg.above(), unit: k.unit, p: p}
-		ref.segment(&info, segment[float32]{r: v[0], c: v[1], pr: v[2], pc: v[3], channels: p.planes(0, tile.Width)})
 		p.flush()
 	}
 	return p
+}
+
+func scalarRow[T float32 | float64](k *Kernel, info *rowInfo) {
+	var v [streamCount][]T
+	for s := range k.streams {
+		if len(k.streams[s].Data) == 0 {
+			continue
+		}
+		for _, x := range (Block{k.streams[s].DType, k.rowBytes(s, info.row, 0, k.tile.Width)}).values() {
+			v[s] = append(v[s], T(x))
+		}
+	}
+	ref := scalar[T]{cfg: &k.cfg, above: k.cfg.above(), unit: k.unit, p: k.p}
+	ref.segment(info, segment[T]{r: v[0], c: v[1], pr: v[2], pc: v[3], channels: k.p.planes(0, k.tile.Width)})
 }
 
 // measure runs a kernel and gathers its one tile.

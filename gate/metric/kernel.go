@@ -247,10 +247,8 @@ func (k *Kernel) load(i, b, m int) {
 // clean reports whether elements from … to−1 of the block can go the fast way:
 // none skipped, none garbage or non-finite. Then k.counts holds their counts.
 func (k *Kernel) clean(r *rowState, b, from, to int) bool {
-	if list := k.cfg.SkipElements; len(list) > 0 {
-		if at := lowerBound(list, b+from); at < len(list) && list[at] < b+to {
-			return false
-		}
+	if k.skips(b+from, b+to) {
+		return false
 	}
 	if b+from < heapWindow && r.info.heap != [streamCount]uint8{} {
 		return false
@@ -260,6 +258,12 @@ func (k *Kernel) clean(r *rowState, b, from, to int) bool {
 	}
 	return len(k.tile.PrevRef.Data) == 0 ||
 		k.ops.maxBits(r.val[streamPrevRef][from:to], r.val[streamPrevCand][from:to]) <= k.fastBits
+}
+
+// skips reports whether one of the elements from … to−1 is to be skipped.
+func (k *Kernel) skips(from, to int) bool {
+	at := lowerBound(k.cfg.SkipElements, from)
+	return at < len(k.cfg.SkipElements) && k.cfg.SkipElements[at] < to
 }
 
 // run measures clean elements, a multiple of eight of them, all but the
@@ -357,29 +361,5 @@ func (k *Kernel) resolve(i int) {
 	if n := r.relLen; n > 0 {
 		k.load(i, r.relFrom, n)
 		s.MaxRelAt = r.relFrom + k.ops.findRel(r.val[streamRef], r.val[streamCand], float32(s.MaxRel))
-	}
-}
-
-// tile64 measures a tile that holds F64 values: the scalar reference in float64.
-func (k *Kernel) tile64() {
-	for row := range k.tile.Rows {
-		info := k.inspect(row)
-		ref := scalar[float64]{cfg: &k.cfg, above: k.cfg.above(), unit: k.unit, p: k.p}
-		for b := 0; b < k.tile.Width; b += blockLen {
-			m := min(blockLen, k.tile.Width-b)
-			var v [streamCount][]float64
-			for s := range k.streams {
-				if len(k.streams[s].Data) == 0 {
-					continue
-				}
-				if k.buf64[s] == nil {
-					k.buf64[s] = make([]float64, blockLen)
-				}
-				v[s] = k.buf64[s][:m]
-				decode64(v[s], k.streams[s].DType, k.rowBytes(s, row, b, m))
-			}
-			ref.segment(&info, segment[float64]{first: b, r: v[0], c: v[1], pr: v[2], pc: v[3], channels: k.p.planes(b, m)})
-		}
-		k.p.flush()
 	}
 }

@@ -9,7 +9,7 @@ import (
 // two non-negative floats compare like their patterns, so (t−v)>>31 on the
 // patterns is 1 where v > t.
 var portableOps = blockOps{
-	name: "portable", maxBits: maxBitsGo, sums: sumsGo, added: addedGo, counts: countsGo,
+	name: "portable", maxBits: maxBitsGo, sums: sumsGo[float32], added: addedGo[float32], counts: countsGo,
 	ulp32: ulp32Go, ulp16: ulp16Go, ulpMixed: ulpMixedGo, channels: channelsGo, findAbs: findAbsGo, findRel: findRelGo,
 	decode: decode32, add: addGo,
 }
@@ -26,7 +26,7 @@ func maxBitsGo(a, b []float32) uint32 {
 	return max(m0, m1)
 }
 
-func sumsGo(r, c []float32, o *blockSums) {
+func sumsGo[T float32 | float64](r, c []T, o *blockSums) {
 	c = c[:len(r)]
 	var abs, sq, ref2, cand2, cross float64
 	for i, x := range r {
@@ -41,7 +41,7 @@ func sumsGo(r, c []float32, o *blockSums) {
 	*o = blockSums{abs: abs, sq: sq, ref2: ref2, cand2: cand2, cross: cross}
 }
 
-func addedGo(r, c, pr, pc []float32, o *blockSums) {
+func addedGo[T float32 | float64](r, c, pr, pc []T, o *blockSums) {
 	c, pr, pc = c[:len(r)], pr[:len(r)], pc[:len(r)]
 	var abs, sq, ref2, cand2, cross, addedSq, step2 float64
 	for i, x := range r {
