@@ -7,18 +7,7 @@ import (
 	"strings"
 )
 
-// orch JSONL: one line a row,
-//
-//	{"checkpoint":"logits","team":"worker","token_idx":7,"dtype":"f32","shape":"[151936]","values":[…]}
-//
-// Keys come in any order. checkpoint, token_idx and values are required; team
-// or source names the engine; dtype is f32 where it is missing; shape is
-// "[width]", "[1,width]" or a JSON array, and where it is missing the row is as
-// wide as its values are many; token_id is the id of the token at token_idx;
-// all other keys are ignored. values may be the first elements of the row only.
-//
-// The first line may instead be {"metadata":{…}} with the keys of the
-// safetensors metadata; tokens may be a plain JSON array there.
+// OrchJSONL documents the format.
 
 // jsonlRow says where the values of a row lie.
 type jsonlRow struct {

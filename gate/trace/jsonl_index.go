@@ -79,15 +79,17 @@ func (s *lineScanner) fail(f *fault) error {
 
 // next reads one line that is not blank, nil at the end of the file.
 func (s *lineScanner) next() (*jsonlLine, error) {
-	for {
+	for fresh := true; ; {
 		if err := s.fill(maxKeys); err != nil {
 			return nil, err
 		}
 		if s.here() == 0 && bytes.HasPrefix(s.buf[:s.end], []byte(utf8BOM)) {
 			s.start = len(utf8BOM)
 		}
-		s.line++
-		s.lineStart = s.here()
+		if fresh {
+			s.line++
+			s.lineStart = s.here()
+		}
 		c := cursor{b: s.buf[s.start:s.end], line: true}
 		c.space()
 		s.start += c.i
@@ -95,10 +97,10 @@ func (s *lineScanner) next() (*jsonlLine, error) {
 			if s.eof() {
 				return nil, nil
 			}
-			s.line-- // blanks that outgrow the buffer: go on in the same line
+			fresh = false // blanks outgrow the buffer: go on in the same line
 			continue
 		}
-		if s.buf[s.start] == '\n' {
+		if fresh = s.buf[s.start] == '\n'; fresh {
 			s.start++
 			continue
 		}

@@ -203,7 +203,10 @@ func detect(in *input) (Format, error) {
 func looksLikeJSON(h []byte) bool {
 	h = bytes.TrimPrefix(h, []byte(utf8BOM))
 	h = bytes.TrimLeft(h, " \t\r\n")
-	if len(h) == 0 || h[0] != '{' {
+	if len(h) == 0 {
+		return true // nothing but blanks: no binary format begins so
+	}
+	if h[0] != '{' {
 		return false
 	}
 	return len(h) == 1 || h[1] >= ' ' || strings.IndexByte("\t\r\n", h[1]) >= 0

@@ -46,10 +46,36 @@ func (d DType) String() string {
 type Format string
 
 const (
+	// Safetensors is the format to write. One tensor a checkpoint, of shape
+	// [positions, width] ([width] for one row, or [1, positions, width]), F32,
+	// F16, BF16 or F64. __metadata__ holds, as strings: paritygate ("1"), engine,
+	// engine_version, model, weights_sha256, compute_dtype, device, prompt,
+	// tokens (a JSON array of ids), and positions (a JSON array, where the rows
+	// are not positions 0…n−1). "positions:NAME" says the positions of the tensor
+	// NAME alone, for files whose tensors have different rows. Token ids may
+	// also be an I32 or I64 tensor named tokens or input_ids.
 	Safetensors Format = "safetensors"
-	OrchJSONL   Format = "orch-jsonl"
-	NPY         Format = "npy"
-	NPZ         Format = "npz"
+	// OrchJSONL is what existing engines log, one line a row:
+	//
+	//	{"checkpoint":"logits","team":"worker","token_idx":7,"dtype":"f32","shape":"[151936]","values":[…]}
+	//
+	// Keys come in any order. checkpoint, token_idx (the position) and values are
+	// required; team or source names the engine; dtype is f32 where it is missing;
+	// shape is "[width]", "[1,width]" or a JSON array, and where it is missing the
+	// row is as wide as it has values; other keys are ignored. values may be only
+	// the first of the row. ±1e308 is ±infinity and null is NaN; NaN, nan, inf
+	// and Infinity are read, too.
+	//
+	// token_id is the id of the token at token_idx; where rows name those of all
+	// positions up to the last, the trace's tokens are known. The first line may
+	// be {"metadata":{…}} with the keys of the safetensors metadata except
+	// positions; tokens may be a plain array there.
+	OrchJSONL Format = "orch-jsonl"
+	// NPY is one checkpoint, named by the file: <f4, <f2 or <f8 in C order.
+	NPY Format = "npy"
+	// NPZ is an archive of such arrays. Integer arrays named tokens (or
+	// input_ids) and positions say those; so they do in a folder of npy files.
+	NPZ Format = "npz"
 )
 
 // Meta is what a trace says of its run; empty fields were not said.
