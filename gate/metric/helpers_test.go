@@ -160,9 +160,9 @@ func samePartial(a, b *Partial) error {
 		tol := 1e-12 * math.Abs(b.channels[i])
 		switch d2, r2 := b.channels[i%w], b.channels[w+i%w]; i / w {
 		case planeDiff: // signed terms: relative to what was added
-			tol = 1e-12 * math.Sqrt(d2*float64(len(a.Rows)))
+			tol = max(tol, 1e-12*math.Sqrt(d2*float64(len(a.Rows))))
 		case planeCross:
-			tol = 1e-12 * math.Sqrt(d2) * math.Sqrt(r2)
+			tol = max(tol, 1e-12*math.Sqrt(d2)*math.Sqrt(r2))
 		}
 		if math.Abs(a.channels[i]-b.channels[i]) > tol {
 			return fmt.Errorf("channel sum %d: %g, %g", i, a.channels[i], b.channels[i])
@@ -181,7 +181,8 @@ func flipCounts(p *Partial) map[uint16]int {
 
 func sameStats(a, b *Stats) error {
 	x, y := *a, *b
-	cross := math.Sqrt(a.SumRef2) * math.Sqrt(a.SumCand2)
+	// Signed terms: relative to what was added, or to the sum where squares vanish.
+	cross := max(math.Sqrt(a.SumRef2)*math.Sqrt(a.SumCand2), math.Abs(b.SumCross))
 	if math.Abs(a.SumCross-b.SumCross) > 1e-12*cross {
 		return fmt.Errorf("Σrc %g, %g", a.SumCross, b.SumCross)
 	}
