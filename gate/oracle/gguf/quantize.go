@@ -66,14 +66,8 @@ func quantizeQ8_0(dst []byte, src []float32) int {
 }
 
 // roundAway rounds to the nearest integer, ties away from zero, as C's roundf
-// does. Adding one half rounds wrongly just below it, hence the comparison.
+// does, for |v| < 2^23. The sum is exact in float64, which in float32 it is not.
 func roundAway(v float32) int32 {
-	n := int32(v) // toward zero
-	switch rest := v - float32(n); {
-	case rest >= 0.5:
-		return n + 1
-	case rest <= -0.5:
-		return n - 1
-	}
-	return n
+	w := float64(v)
+	return int32(w + math.Copysign(0.5, w))
 }

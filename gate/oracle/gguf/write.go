@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Description is what a GGUF file is to hold.
@@ -112,8 +113,9 @@ type writer struct {
 	out     *bufio.Writer
 	header  []byte
 	align   int64
-	offsets []int64 // of the tensors, from the beginning of the tensor data
-	sizes   []int64
+	sizes   []int64 // of the tensors
+	encoded []byte  // some rows of a tensor, reused
+	values  []float32
 }
 
 // plan checks the description and makes the header.
@@ -149,7 +151,7 @@ func (w *writer) plan(d *Description) error {
 		}
 		w.header = le.AppendUint32(w.header, uint32(t.Type))
 		w.header = le.AppendUint64(w.header, uint64(at))
-		w.offsets, w.sizes = append(w.offsets, at), append(w.sizes, size)
+		w.sizes = append(w.sizes, size)
 		at += w.padded(size)
 	}
 	return nil
@@ -256,20 +258,19 @@ func (w *writer) tensor(t *TensorData, size int64) error {
 	}
 	rowBytes := size / int64(height)
 	step := int(min(max(1<<20/rowBytes, 1), int64(height)))
-	encoded := make([]byte, rowBytes*int64(step))
-	var values []float32
+	w.encoded = slices.Grow(w.encoded[:0], int(rowBytes)*step)
 	if t.Rows != nil {
-		values = make([]float32, t.Shape[0]*step)
+		w.values = slices.Grow(w.values[:0], t.Shape[0]*step)
 	}
 	for first := 0; first < height; first += step {
 		n := min(step, height-first)
-		b := encoded[:rowBytes*int64(n)]
+		b := w.encoded[:int(rowBytes)*n]
 		if t.Rows == nil {
 			if err := t.Bytes(first, n, b); err != nil {
 				return err
 			}
 		} else {
-			v := values[:t.Shape[0]*n]
+			v := w.values[:t.Shape[0]*n]
 			if err := t.Rows(first, n, v); err != nil {
 				return err
 			}
