@@ -40,7 +40,12 @@ func diagnose(ctx context.Context, r *Result, pairs []Pair, s *spec.Spec) error 
 		}
 		out = append(out, found...)
 	}
-	out = append(out, trendDiagnosis(r)...)
+	for _, t := range trendDiagnosis(r) {
+		// A jump where something more exact is known says nothing new.
+		if !slices.ContainsFunc(out, func(o Diagnosis) bool { return t.Kind == "layer" && o.Checkpoint == t.Checkpoint }) {
+			out = append(out, t)
+		}
+	}
 	rankOf := map[string]int{High: 0, Medium: 1, Low: 2}
 	slices.SortStableFunc(out, func(a, b Diagnosis) int { return rankOf[a.Confidence] - rankOf[b.Confidence] })
 	r.Diagnosis = append([]Diagnosis{}, out...)

@@ -42,7 +42,7 @@ func (g *signature) skippedLayer(name string, _ bool) (Diagnosis, bool) {
 func (g *signature) fewRows(name string, _ bool) (Diagnosis, bool) {
 	n := len(g.rel)
 	wrong := n - g.exactRows()
-	if n < 8 || wrong == 0 || wrong > n/4 || g.exactPrefix() == n-wrong && wrong > 1 {
+	if n < 8 || wrong == 0 || wrong > n/4 || g.exactPrefix() == n-wrong && wrong > 1 || !g.apart() {
 		return Diagnosis{}, false
 	}
 	var at []int
@@ -104,7 +104,7 @@ func (g *signature) laterTokens(name string, added bool) (Diagnosis, bool) {
 // keys, RoPE and the mask cannot change it.
 func (g *signature) attention(name string, added bool) (Diagnosis, bool) {
 	n, k := len(g.exact), g.exactPrefix()
-	if !added || n < 4 || g.positions[0] != 0 || k == 0 || k == n || k > 2 && !g.gradual(k) {
+	if !added || n < 4 || g.positions[0] != 0 || g.rel[0] > 0.25*g.median || k == 0 || k == n || k > 2 && !g.gradual(k) {
 		return Diagnosis{}, false
 	}
 	rise := g.rise()

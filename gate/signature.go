@@ -192,6 +192,20 @@ func (g *signature) gradual(k int) bool {
 	return mean(g.rel[k:min(n, k+3)]) < 0.4*mean(g.rel[max(k, n-n/4):])
 }
 
+// apart reports whether the rows of a class are clearly not of the other: the
+// least of the wrong rows errs several times as much as the most of the right.
+func (g *signature) apart() bool {
+	right, wrong := 0.0, math.Inf(1)
+	for i, ok := range g.exact {
+		if ok {
+			right = max(right, g.rel[i])
+		} else {
+			wrong = min(wrong, g.rel[i])
+		}
+	}
+	return wrong > 3*right
+}
+
 // exactPrefix is how many first rows rounding explains; exactRows how many in all.
 func (g *signature) exactPrefix() int {
 	for i, ok := range g.exact {
