@@ -146,6 +146,35 @@ func TestTypesAsGGML(t *testing.T) {
 	}
 }
 
+// TestWrittenAsGGMLReads has ggml read a written file: it finds the same keys
+// of the same types, and the tensors at the same bytes.
+func TestWrittenAsGGMLReads(t *testing.T) {
+	program := realengine.Compile(t, "testdata/ggml.c")
+	for _, align := range []uint32{1, 32, 256} {
+		path := write(t, &Description{Metadata: append([]KeyValue{{keyAlignment, align}}, everyKind...), Tensors: []TensorData{
+			numbered("one", F32, 3), numbered("two", F16, 5, 2), numbered("three", BF16, 7, 3, 2), numbered("four", Q8_0, 64, 2, 1, 3)}})
+		f, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		var ours strings.Builder
+		for _, e := range f.entries {
+			if e.array {
+				fmt.Fprintf(&ours, "%s array %d %d\n", e.key, e.kind, e.count)
+			} else {
+				fmt.Fprintf(&ours, "%s %d\n", e.key, e.kind)
+			}
+		}
+		for _, tensor := range f.tensors {
+			fmt.Fprintf(&ours, "%s %d %d\n", tensor.Name, uint32(tensor.Type), tensor.offset)
+		}
+		if theirs := string(realengine.Run(t, nil, program, "list", path)); theirs != ours.String() {
+			t.Errorf("alignment %d: ggml reads\n%s\nwe read\n%s", align, theirs, ours.String())
+		}
+	}
+}
+
 func TestDequantizeAsGGML(t *testing.T) {
 	program := realengine.Compile(t, "testdata/ggml.c")
 	r := rand.New(rand.NewPCG(1, 2))

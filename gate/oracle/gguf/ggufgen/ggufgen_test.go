@@ -2,12 +2,15 @@ package ggufgen
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,6 +71,69 @@ func TestRealEngineLoads(t *testing.T) {
 			t.Logf("logits %.2g ± %.2g", mean, deviation)
 		})
 	}
+}
+
+// TestQuantizedByRealEngine reads files that llama.cpp has quantised from ours:
+// they are near the original, by as much as their types can be.
+func TestQuantizedByRealEngine(t *testing.T) {
+	program := realengine.Compile(t, "testdata/load.c")
+	path, _ := model(t, "llama", Config{Width: 256, FeedForward: 512, Layers: 4}, 1)
+	original, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer original.Close()
+	for _, c := range []struct {
+		name     string
+		fileType string // llama_ftype
+		types    string // those that the file holds
+		worst    float64
+	}{
+		{"Q4_K_M", "15", "F32 Q4_K Q6_K", 0.1}, {"Q5_K_M", "17", "F32 Q5_K Q6_K", 0.05}, {"Q6_K", "18", "F32 Q6_K", 0.03},
+		{"Q4_0", "2", "F32 Q4_0 Q6_K", 0.15}, {"Q8_0", "7", "F32 Q8_0", 0.01}, {"Q2_K", "10", "F32 Q2_K Q3_K Q6_K", 0.4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "q.gguf")
+			realengine.Run(t, nil, program, filepath.Join(realengine.Dir(t), "lib"), path, out, c.fileType)
+			f, err := gguf.Open(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			types := map[string]bool{}
+			for _, tensor := range f.Tensors() {
+				types[tensor.Type.String()] = true
+				if e := distance(t, original, tensor); e > c.worst || (e == 0) != (tensor.Type == gguf.F32) {
+					t.Errorf("%s as %s is %.3g from the original: want at most %v", tensor.Name, tensor.Type, e, c.worst)
+				}
+			}
+			if got := strings.Join(slices.Sorted(maps.Keys(types)), " "); got != c.types {
+				t.Errorf("types %s: want %s", got, c.types)
+			}
+		})
+	}
+}
+
+// distance is the relative L2 distance of a tensor to the original.
+func distance(t *testing.T, original *gguf.File, q *gguf.Tensor) float64 {
+	t.Helper()
+	o, err := original.Tensor(q.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Require(o.Shape...); err != nil {
+		t.Fatal(err)
+	}
+	a, b := make([]float64, o.Width()*o.Height()), make([]float64, o.Width()*o.Height())
+	if err := errors.Join(o.Rows(0, o.Height(), a), q.Rows(0, q.Height(), b)); err != nil {
+		t.Fatal(err)
+	}
+	var difference, square float64
+	for i := range a {
+		difference += (a[i] - b[i]) * (a[i] - b[i])
+		square += a[i] * a[i]
+	}
+	return math.Sqrt(difference / square)
 }
 
 // TestLargeIsStreamed writes a layer's worth of a large model: what is allocated

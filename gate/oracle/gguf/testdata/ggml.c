@@ -1,12 +1,14 @@
 /* ggml's own conversions, for comparison:
  *   ggml types                     every type: number, name, elements and bytes of a block
  *   ggml decode TYPE               blocks on stdin -> float32 on stdout
+ *   ggml list FILE                 metadata keys (type, element type, elements), tensors (type, first byte)
  *   ggml encode TYPE ROW_ELEMENTS  float32 on stdin -> blocks on stdout
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ggml.h"
+#include "gguf.h"
 
 static void fail(const char * what) {
     fprintf(stderr, "ggml: %s\n", what);
@@ -60,15 +62,36 @@ static void encode(enum ggml_type type, int64_t row) {
     fwrite(blocks, 1, written, stdout);
 }
 
+static void list(const char * path) {
+    struct gguf_context * g = gguf_init_from_file(path, (struct gguf_init_params) { .no_alloc = true });
+    if (!g) {
+        fail("cannot read the file");
+    }
+    for (int64_t i = 0; i < gguf_get_n_kv(g); i++) {
+        enum gguf_type type = gguf_get_kv_type(g, i);
+        if (type == GGUF_TYPE_ARRAY) {
+            printf("%s array %d %d\n", gguf_get_key(g, i), gguf_get_arr_type(g, i), (int) gguf_get_arr_n(g, i));
+        } else {
+            printf("%s %d\n", gguf_get_key(g, i), type);
+        }
+    }
+    for (int64_t i = 0; i < gguf_get_n_tensors(g); i++) {
+        printf("%s %d %zu\n", gguf_get_tensor_name(g, i), gguf_get_tensor_type(g, i), gguf_get_data_offset(g) + gguf_get_tensor_offset(g, i));
+    }
+    gguf_free(g);
+}
+
 int main(int argc, char ** argv) {
     if (argc == 2 && !strcmp(argv[1], "types")) {
         types();
     } else if (argc == 3 && !strcmp(argv[1], "decode")) {
         decode(atoi(argv[2]));
+    } else if (argc == 3 && !strcmp(argv[1], "list")) {
+        list(argv[2]);
     } else if (argc == 4 && !strcmp(argv[1], "encode")) {
         encode(atoi(argv[2]), atoll(argv[3]));
     } else {
-        fail("want types, decode TYPE or encode TYPE ROW_ELEMENTS");
+        fail("want types, decode TYPE, list FILE or encode TYPE ROW_ELEMENTS");
     }
     return ferror(stdout) || fflush(stdout) ? 1 : 0;
 }

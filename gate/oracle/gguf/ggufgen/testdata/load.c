@@ -1,8 +1,10 @@
-/* Loads a model with llama.cpp and runs some tokens: load LIBRARIES MODEL.
+/* load LIBRARIES MODEL: loads a model with llama.cpp and runs some tokens.
+ * load LIBRARIES MODEL OUT FILE_TYPE: quantises it first, to the file OUT.
  * Prints parameters, vocabulary, and mean and standard deviation of the last
  * token's logits. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include "ggml-backend.h"
 #include "llama.h"
 
@@ -14,13 +16,23 @@ static void complain(enum ggml_log_level level, const char * text, void * data) 
 }
 
 int main(int argc, char ** argv) {
-    if (argc != 3) {
-        fprintf(stderr, "want LIBRARIES MODEL\n");
+    if (argc != 3 && argc != 5) {
+        fprintf(stderr, "want LIBRARIES MODEL [OUT FILE_TYPE]\n");
         return 1;
     }
     llama_log_set(complain, NULL);
     ggml_backend_load_all_from_path(argv[1]);
-    struct llama_model * model = llama_model_load_from_file(argv[2], llama_model_default_params());
+    const char * path = argv[2];
+    if (argc == 5) {
+        struct llama_model_quantize_params q = llama_model_quantize_default_params();
+        q.ftype = atoi(argv[4]);
+        q.nthread = 1;
+        path = argv[3];
+        if (llama_model_quantize(argv[2], path, &q)) {
+            return 1;
+        }
+    }
+    struct llama_model * model = llama_model_load_from_file(path, llama_model_default_params());
     if (!model) {
         return 1;
     }
