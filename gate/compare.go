@@ -61,10 +61,10 @@ func measurePairs(ctx context.Context, r *Result, s *spec.Spec, pairs []Pair, o 
 		if i == 0 {
 			r.Engines.Reference, r.Engines.Candidate = engineInfo(p.Reference), engineInfo(p.Candidate)
 			if err := tellPrecision(&r.Engines.Reference, p.Reference); err != nil {
-				return err
+				return fmt.Errorf("prompt %s: reference: %w", p.Prompt, err)
 			}
 			if err := tellPrecision(&r.Engines.Candidate, p.Candidate); err != nil {
-				return err
+				return fmt.Errorf("prompt %s: candidate: %w", p.Prompt, err)
 			}
 		}
 		if err := comparePair(ctx, r, m, s, p); err != nil {

@@ -61,7 +61,7 @@ func tellPrecision(in *EngineInfo, t *trace.Trace) error {
 	}
 	grid, err := gridOf(t)
 	if err != nil || grid == "" {
-		return err
+		return err // without the side, which the caller knows
 	}
 	in.Precision = grid
 	in.PrecisionFrom = fmt.Sprintf("has hidden states that lie on the %s grid", grid)
@@ -81,7 +81,7 @@ func gridOf(t *trace.Trace) (string, error) {
 		}
 		row := make([]byte, rowBytes(c))
 		if err := c.NewReader().ReadRows(0, 1, row); err != nil {
-			return "", readError("trace", &aligned{name: c.Name}, err)
+			return "", fmt.Errorf("%s: %w", c.Name, err)
 		}
 		h, b, nonzero := grid(c.DType, row)
 		half, brain, seen = half && h, brain && b, seen || nonzero
