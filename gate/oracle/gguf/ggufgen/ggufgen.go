@@ -142,7 +142,7 @@ func (c *Config) check(arch string, a architecture) error {
 	elements, _ := c.Type.Block()
 	switch {
 	case c.Heads%c.KVHeads != 0:
-		return fmt.Errorf("Heads is %d, no multiple of KVHeads, %d", c.Heads, c.KVHeads)
+		return fmt.Errorf("%d Heads are no multiple of %d KVHeads", c.Heads, c.KVHeads)
 	case !a.anyHead && c.HeadDim*c.Heads != c.Width:
 		return fmt.Errorf("HeadDim is %d with Heads %d and Width %d: %s wants Width/Heads", c.HeadDim, c.Heads, c.Width, arch)
 	case c.HeadDim%2 != 0 && !a.noRope:

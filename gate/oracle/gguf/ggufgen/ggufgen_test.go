@@ -267,7 +267,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{"bloom", Config{}, `unknown architecture "bloom": want one of gpt2, granite, llama, phi3, qwen2, qwen3`},
 		{"llama", Config{Layers: -1}, "Layers is -1: want 1 to 16777216"},
-		{"llama", Config{Heads: 4, KVHeads: 3}, "Heads is 4, no multiple of KVHeads, 3"},
+		{"llama", Config{Heads: 4, KVHeads: 3}, "4 Heads are no multiple of 3 KVHeads"},
 		{"qwen2", Config{HeadDim: 32}, "HeadDim is 32 with Heads 4 and Width 64: qwen2 wants Width/Heads"},
 		{"llama", Config{HeadDim: 15}, "HeadDim is 15: RoPE wants an even number"},
 		{"phi3", Config{RopeFactors: true}, "RopeFactors is set: only llama has rope_freqs.weight, phi3 does not"},
