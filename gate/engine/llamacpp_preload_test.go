@@ -106,8 +106,9 @@ func TestLlamaPreloadNode(t *testing.T) {
 				if !whole {
 					want = want[last*c.Width*4:]
 				}
-				if name == "embedding" && !bytes.Equal(want, values(t, tr, name)) {
-					t.Error("embeddings differ")
+				// One output row alone goes through other kernels than all rows do.
+				if whole && !bytes.Equal(want, values(t, tr, name)) {
+					t.Errorf("%s differs from what the probe captured", name)
 				}
 				if d := relL2(t, want, values(t, tr, name)); d > 2e-3 {
 					t.Errorf("%s: rel_l2 %g against the probe", name, d)

@@ -155,8 +155,10 @@ func readRawRecord(r io.Reader, at, size int64) (rawRecord, error) {
 		return rec, fmt.Errorf("record of unknown kind %d", rec.kind)
 	case n > rawMaxName:
 		return rec, fmt.Errorf("a name of %d bytes", n)
-	case rec.bytes < 0 || rec.width < 0 || rec.rows < 0 || rec.width > math.MaxInt32 || rec.rows > math.MaxInt32 || rec.element > 16:
+	case rec.bytes < 0 || rec.width < 0 || rec.rows < 0 || rec.width > math.MaxInt32 || rec.rows > rawMaxTokens || rec.element > 16:
 		return rec, fmt.Errorf("%d rows of %d in %d bytes", rec.rows, rec.width, rec.bytes)
+	case rec.kind == rawTensorRecord && rec.rows*rec.width*int64(rec.element) != rec.bytes:
+		return rec, fmt.Errorf("%d rows of %d values of %d bytes in %d bytes", rec.rows, rec.width, rec.element, rec.bytes)
 	}
 	rec.at = at + rawHead + int64(n)
 	if rec.at > size || rec.bytes > size-rec.at {

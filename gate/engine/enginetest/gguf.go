@@ -1,8 +1,10 @@
 package enginetest
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -248,50 +250,82 @@ func (t *Tensor) elements() uint64 {
 }
 
 // Write writes the model to path.
-func (g *GGUF) Write(path string) error {
-	var b bytes.Buffer
-	put := func(v any) { _ = binary.Write(&b, binary.LittleEndian, v) } // a Buffer takes everything
-	str := func(s string) { put(uint64(len(s))); b.WriteString(s) }
-	b.WriteString("GGUF")
-	put(g.Version)
-	put(uint64(len(g.Tensors)))
-	put(uint64(len(g.KV)))
+func (g *GGUF) Write(path string) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w := &encoder{w: bufio.NewWriterSize(f, 1<<20)}
+	w.raw([]byte("GGUF"))
+	w.put(g.Version)
+	w.put(uint64(len(g.Tensors)))
+	w.put(uint64(len(g.KV)))
 	for _, kv := range g.KV {
-		str(kv.Key)
-		switch v := kv.Value.(type) {
-		case string:
-			put(uint32(8))
-			str(v)
-		case Array:
-			put(uint32(9))
-			put(v.Type)
-			put(v.N)
-			b.Write(v.Raw)
-		default:
-			t, ok := scalarType(v)
-			if !ok {
-				return fmt.Errorf("%s: metadata of type %T", kv.Key, v)
-			}
-			put(t)
-			put(v)
+		w.str(kv.Key)
+		if err := w.value(kv.Value); err != nil {
+			return fmt.Errorf("%s: %w", kv.Key, err)
 		}
 	}
 	offset := 0
 	for _, t := range g.Tensors {
-		str(t.Name)
-		put(uint32(len(t.Dims)))
-		put(t.Dims)
-		put(uint32(t.Type))
-		put(uint64(offset))
+		w.str(t.Name)
+		w.put(uint32(len(t.Dims)))
+		w.put(t.Dims)
+		w.put(uint32(t.Type))
+		w.put(uint64(offset))
 		offset += (len(t.Data) + ggufAlign - 1) &^ (ggufAlign - 1)
 	}
-	pad := func() { b.Write(make([]byte, -b.Len()&(ggufAlign-1))) }
-	pad()
+	w.pad()
 	for _, t := range g.Tensors {
-		b.Write(t.Data)
-		pad()
+		w.raw(t.Data)
+		w.pad()
 	}
-	return os.WriteFile(path, b.Bytes(), 0o644)
+	return w.w.Flush() // it keeps the first error of all writes
+}
+
+// encoder writes values and counts bytes.
+type encoder struct {
+	w  *bufio.Writer
+	at int
+}
+
+func (w *encoder) raw(b []byte) {
+	_, _ = w.w.Write(b)
+	w.at += len(b)
+}
+
+func (w *encoder) put(v any) {
+	_ = binary.Write(w.w, binary.LittleEndian, v)
+	w.at += binary.Size(v)
+}
+
+func (w *encoder) str(s string) {
+	w.put(uint64(len(s)))
+	w.raw([]byte(s))
+}
+
+func (w *encoder) pad() { w.raw(make([]byte, -w.at&(ggufAlign-1))) }
+
+func (w *encoder) value(v any) error {
+	switch v := v.(type) {
+	case string:
+		w.put(uint32(8))
+		w.str(v)
+	case Array:
+		w.put(uint32(9))
+		w.put(v.Type)
+		w.put(v.N)
+		w.raw(v.Raw)
+	default:
+		t, ok := scalarType(v)
+		if !ok {
+			return fmt.Errorf("metadata of type %T", v)
+		}
+		w.put(t)
+		w.put(v)
+	}
+	return nil
 }
 
 func scalarType(v any) (uint32, bool) {
