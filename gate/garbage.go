@@ -107,18 +107,22 @@ func garbageFindings(r *Result, s *spec.Spec, c *Checkpoint) []Finding {
 		}
 		out = append(out, Finding{Rule: "garbage." + g.Engine + ": fail", Level: LevelFail, Prompt: g.Prompt, Checkpoint: g.Checkpoint,
 			Position: position, Metric: "max_abs", Value: Value(math.Inf(1)), Limit: Value(s.Garbage.Above), Source: s.Path,
-			Message: fmt.Sprintf("%s: %s of the %s %s", g.Checkpoint, plural(int(g.Count), "value"), g.Engine, garbageWords(g.Kind, s.Garbage.Above))})
+			Message: fmt.Sprintf("%s: %s of the %s %s", g.Checkpoint, plural(int(g.Count), "value"), g.Engine, garbageWords(g.Kind, g.Count, s.Garbage.Above))})
 	}
 	return out
 }
 
-// garbageWords says what a kind of garbage is.
-func garbageWords(kind string, above float64) string {
+// garbageWords says what n values of a kind of garbage are.
+func garbageWords(kind string, n int64, above float64) string {
+	are, read := "are", "read"
+	if n == 1 {
+		are, read = "is", "reads"
+	}
 	switch kind {
 	case "non_finite":
-		return "are NaN or infinite where the other side is not"
+		return are + " NaN or infinite where the other side is not"
 	case "heap_pointer":
-		return "read like heap pointers: the buffer was freed or never written"
+		return read + " like heap pointers: the buffer was freed or never written"
 	}
-	return fmt.Sprintf("are larger than %.3g", above)
+	return fmt.Sprintf("%s larger than %.3g", are, above)
 }
