@@ -8,8 +8,9 @@
 //
 // The reader is the project's own. The maintained library for GGUF metadata,
 // github.com/gpustack/gguf-parser-go, panics on overflow and on a key of another
-// type, does not check tensors against the file or against each other, reads no
-// tensor data, and brings an HTTP client, a JSON library and nine more modules.
+// type, holds only the sum of all tensors against the file and none against
+// another, reads no tensor data, and requires eleven modules, a JSON library and
+// an HTTP logger among them.
 package gguf
 
 import (
