@@ -1,4 +1,4 @@
-# What CI runs is `make ci`; `bash .ci/run` installs system packages first.
+# What CI runs is `make test`; `bash .ci/run` installs system packages first.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
@@ -16,7 +16,7 @@ ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 # Packages that run no foreign program: the race detector is worth its cost here.
 RACE_PACKAGES := ./gate/trace ./gate/metric ./gate/spec ./gate ./report/... ./gate/cli
 
-.PHONY: build setup vet test test-race lint gofmt staticcheck govulncheck actionlint fuzz docs ci clean
+.PHONY: build setup vet test unit test-race zoo lint gofmt staticcheck govulncheck actionlint fuzz docs clean
 
 build: ## the program, in bin/
 	$(GO) build -trimpath -ldflags '-X github.com/paritygate/paritygate/gate/cli.version=$(VERSION)' -o bin/paritygate .
@@ -28,7 +28,10 @@ setup: ## what tests need, in user space: engines and models
 vet:
 	$(GO) vet ./...
 
-test: setup vet ## every test; none is skipped
+test: lint unit test-race zoo ## everything: linters, every test, the planted bugs, short fuzzing; nothing is skipped
+	$(MAKE) fuzz FUZZTIME=3s
+
+unit: setup ## every test of every package
 	$(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./...
 
 test-race: ## the packages in pure Go, under the race detector
@@ -61,8 +64,12 @@ fuzz: ## each fuzz target for FUZZTIME
 docs: ## docs/cli.md, from the commands themselves
 	$(GO) test ./gate/cli -run '^TestDocs$$' -update
 
-ci: lint test test-race
-	$(MAKE) fuzz FUZZTIME=5s
+zoo: setup ## planted bugs: caught, placed, false alarms, beside other tools' rules
+	@py=$$(bash testdata/zoo/setup.sh); dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	$$py testdata/zoo/forward.py --selftest && \
+	$$py testdata/zoo/generate.py --split test --out "$$dir" && \
+	$$py testdata/zoo/peers.py "$$dir" >/dev/null && \
+	$(GO) run ./testdata/zoo/judge -split test -check "$$dir"
 
 clean:
 	rm -rf bin

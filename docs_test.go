@@ -20,7 +20,7 @@ import (
 // would show. "..." stands for any text, and a command with no lines below may
 // print anything. The blocks of one file run one after the other in a folder
 // that holds reference.safetensors, candidate.safetensors (layer 1 is off by
-// 10 %), same.safetensors (as the reference, but for noise) and testdata.
+// 10 %), same.safetensors (as the reference, but for noise), testdata and examples.
 func TestDocs(t *testing.T) {
 	files, err := filepath.Glob("docs/*.md")
 	if err != nil {
@@ -99,6 +99,7 @@ func runDoc(t *testing.T, root, file string) int {
 func docFolder(root, dir string) error {
 	return errors.Join(
 		os.Symlink(filepath.Join(root, "testdata"), filepath.Join(dir, "testdata")),
+		os.Symlink(filepath.Join(root, "examples"), filepath.Join(dir, "examples")),
 		makeTrace(filepath.Join(dir, "reference.safetensors"), []string{"engine=reference"}),
 		makeTrace(filepath.Join(dir, "same.safetensors"), []string{"engine=worker", "noise=1e-7"}),
 		makeTrace(filepath.Join(dir, "candidate.safetensors"), []string{"engine=worker", "noise=1e-7", "scale=layer_1_output:1.1"}),
