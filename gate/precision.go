@@ -15,7 +15,7 @@ var precisions = []string{"f64", "f32", "f16", "bf16", "q8_0", "q4"}
 // precisionWords maps what engines call their precision to one of precisions.
 // The first word found wins, so longer and coarser ones stand first.
 var precisionWords = []struct{ word, precision string }{
-	{"q2_", "q4"}, {"q3_", "q4"}, {"q4", "q4"}, {"q5_", "q4"}, {"q6_", "q4"}, {"iq", "q4"},
+	{"q2_", "q4"}, {"q3_", "q4"}, {"q4", "q4"}, {"q5_", "q4"}, {"q6_", "q4"}, {"q1_", "q4"},
 	{"int4", "q4"}, {"int3", "q4"}, {"w4a", "q4"}, {"awq", "q4"}, {"gptq", "q4"}, {"nf4", "q4"}, {"fp4", "q4"},
 	{"fp8", "q4"}, {"f8", "q4"}, {"e4m3", "q4"}, {"e5m2", "q4"},
 	{"q8", "q8_0"}, {"int8", "q8_0"}, {"w8a", "q8_0"},
