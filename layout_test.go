@@ -34,7 +34,7 @@ var importRules = map[string]importRule{
 	"gate/metric": {others: []string{"gonum.org/v1/gonum", "golang.org/x/sys"}},
 	"gate/spec": {project: []string{"gate/metric"},
 		others: []string{"gopkg.in/yaml.v3", "github.com/invopop/jsonschema", "github.com/dustin/go-humanize"}},
-	"gate/oracle": {project: []string{"gate/trace"}, others: []string{"gonum.org/v1/gonum", "golang.org/x/sys"}},
+	"gate/oracle": {project: []string{"gate/trace", "gate/oracle/gguf"}, others: []string{"gonum.org/v1/gonum", "golang.org/x/sys"}},
 	"gate/engine": {project: []string{"gate/engine", "gate/trace", "gate/spec", "gate/oracle"}, others: []string{"golang.org/x/sys"}},
 	"gate": {project: []string{"gate/trace", "gate/metric", "gate/spec", "gate/engine", "gate/oracle"},
 		others: []string{"golang.org/x/sys", "golang.org/x/sync", "gonum.org/v1/gonum"}},
