@@ -1,0 +1,3 @@
+package oracle
+
+func bestKernel[T float]() *kernel[T] { return portable[T]() }

@@ -1,0 +1,180 @@
+package oracle
+
+import (
+	"runtime"
+
+	"github.com/paritygate/paritygate/gate/oracle/gguf"
+)
+
+// blockElements is about how many weights a worker dequantises at a time: they
+// stay in the second-level cache for all positions.
+const blockElements = 64 << 10
+
+// partialTerms is after how many terms Profile.Accumulation rounds.
+const partialTerms = 16
+
+// pass is one run of the model over n positions.
+type pass[T float] struct {
+	m       *Model
+	p       *Profile
+	n       int
+	kern    *kernel[T]
+	panels  []panel
+	padded  int // positions of all panels
+	scratch []workspace[T]
+}
+
+// panel is positions first … first+lanes−1, of which those from n on are zero.
+type panel struct{ first, lanes, vectors int }
+
+// workspace is one worker's memory.
+type workspace[T float] struct{ w, c, a, b []T }
+
+// sized is a buffer of n elements in the place of buf.
+func sized[T float](buf *[]T, n int) []T {
+	if cap(*buf) < n {
+		*buf = make([]T, n)
+	}
+	return (*buf)[:n]
+}
+
+func newPass[T float](m *Model, p *Profile, n int) *pass[T] {
+	c := &pass[T]{m: m, p: p, n: n, kern: bestKernel[T](), scratch: make([]workspace[T], runtime.GOMAXPROCS(0))}
+	for first := 0; first < n; {
+		vectors := min(c.kern.vectors, (n-first+c.kern.lanes-1)/c.kern.lanes)
+		c.panels = append(c.panels, panel{first, vectors * c.kern.lanes, vectors})
+		first += vectors * c.kern.lanes
+		c.padded = first
+	}
+	return c
+}
+
+// input is n rows that matrices multiply, packed for the kernel in each format
+// that one of them wants.
+type input[T float] struct {
+	x      []T // n × width
+	width  int
+	packed map[Format][]T
+}
+
+func (c *pass[T]) input(x []T, width int) *input[T] {
+	return &input[T]{x: x, width: width, packed: map[Format][]T{}}
+}
+
+// pack is x in that format: for each panel width × lanes elements.
+func (c *pass[T]) pack(in *input[T], f Format) []T {
+	if p := in.packed[f]; p != nil {
+		return p
+	}
+	out := make([]T, c.padded*in.width)
+	_ = parallel(len(c.panels), func(worker, i int) error {
+		p := c.panels[i]
+		dst := out[p.first*in.width : (p.first+p.lanes)*in.width]
+		row := sized(&c.scratch[worker].a, in.width)
+		for k := range min(p.lanes, c.n-p.first) {
+			copy(row, in.x[(p.first+k)*in.width:])
+			round(f, row)
+			for e, v := range row {
+				dst[e*p.lanes+k] = v
+			}
+		}
+		return nil
+	})
+	in.packed[f] = out
+	return out
+}
+
+// linear is x·Wᵀ + b into y, n × w.height.
+func (c *pass[T]) linear(in *input[T], w matrix, y []T) error {
+	bias, err := c.bias(w)
+	if err != nil {
+		return err
+	}
+	x := c.pack(in, c.p.Inputs.forWeight(w.weight.Type))
+	rows := max(blockElements/in.width, 1)
+	rows = (rows + c.kern.rows - 1) / c.kern.rows * c.kern.rows
+	// Enough blocks for all cores, however small the matrix.
+	if most := (w.height/(2*len(c.scratch)) + c.kern.rows) / c.kern.rows * c.kern.rows; rows > most {
+		rows = max(most, c.kern.rows)
+	}
+	return parallel((w.height+rows-1)/rows, func(worker, i int) error {
+		first := i * rows
+		count := min(rows, w.height-first)
+		sums, err := c.block(&c.scratch[worker], x, w, first, count)
+		if err != nil {
+			return err
+		}
+		for m := range c.n {
+			out := y[m*w.height+first : m*w.height+first+count]
+			for r := range out {
+				out[r] = sums[r*c.padded+m]
+			}
+			round(c.p.Products, out)
+			if bias != nil {
+				for r, b := range bias[first : first+count] {
+					out[r] += b
+				}
+			}
+			round(c.p.Activations, out)
+		}
+		return nil
+	})
+}
+
+// block is rows first … first+count−1 of the product, a row of c.padded
+// positions each.
+func (c *pass[T]) block(ws *workspace[T], x []T, w matrix, first, count int) ([]T, error) {
+	width, step := w.weight.Width(), c.kern.rows
+	up := (count + step - 1) / step * step
+	weights, sums := sized(&ws.w, up*width), sized(&ws.c, up*c.padded)
+	clear(sums)
+	clear(weights[count*width:])
+	if err := c.rows(w.weight, w.first+first, count, weights[:count*width]); err != nil {
+		return nil, err
+	}
+	if f := c.p.Weights; !f.holds(w.weight.Type) {
+		round(f, weights[:count*width])
+	}
+	depth := c.kern.depth
+	if c.p.Accumulation != Exact {
+		depth = partialTerms
+	}
+	for k := 0; k < width; k += depth {
+		terms := min(depth, width-k)
+		for _, p := range c.panels {
+			panel := x[p.first*width+k*p.lanes:]
+			for r := 0; r < up; r += step {
+				c.kern.tile(p.vectors, terms, panel, weights[r*width+k:], width, sums[r*c.padded+p.first:], c.padded)
+			}
+		}
+		round(c.p.Accumulation, sums)
+	}
+	return sums, nil
+}
+
+// rows dequantises rows of a tensor.
+func (c *pass[T]) rows(t *gguf.Tensor, first, n int, dst []T) error {
+	switch dst := any(dst).(type) {
+	case []float32:
+		return t.Rows32(first, n, dst)
+	case []float64:
+		return t.Rows(first, n, dst)
+	}
+	return nil
+}
+
+// vector is a one-dimensional tensor in the profile's format; nil for nil.
+func (c *pass[T]) vector(t *gguf.Tensor, first, n int) ([]T, error) {
+	if t == nil {
+		return nil, nil
+	}
+	all := make([]T, t.Width())
+	if err := c.rows(t, 0, 1, all); err != nil {
+		return nil, err
+	}
+	v := all[first : first+n]
+	round(c.p.Vectors, v)
+	return v, nil
+}
+
+func (c *pass[T]) bias(w matrix) ([]T, error) { return c.vector(w.bias, w.first, w.height) }
