@@ -27,17 +27,30 @@ type garbagePlaces struct{ positions, elements []int }
 func newGarbageLog() *garbageLog { return &garbageLog{places: map[garbageKey]*garbagePlaces{}} }
 
 // add notes where a tile's garbage lies; positions are those of the tile's rows.
+// Every row counts its own, but only the tile's first elements are named.
 func (g *garbageLog) add(positions []int, p *metric.Partial) {
-	for _, f := range p.Found {
-		k := garbageKey{f.Side, f.Kind}
-		at := g.places[k]
-		if at == nil {
-			at = &garbagePlaces{}
-			g.places[k] = at
+	for r := range p.Rows {
+		for side, kinds := range p.Rows[r].Garbage {
+			for kind, n := range kinds {
+				if n > 0 {
+					at := g.at(metric.Side(side), metric.GarbageKind(kind))
+					at.positions = insertDistinct(at.positions, positions[r])
+				}
+			}
 		}
-		at.positions = insertDistinct(at.positions, positions[f.Row])
+	}
+	for _, f := range p.Found {
+		at := g.at(f.Side, f.Kind)
 		at.elements = insertDistinct(at.elements, f.Element)
 	}
+}
+
+func (g *garbageLog) at(side metric.Side, kind metric.GarbageKind) *garbagePlaces {
+	k := garbageKey{side, kind}
+	if g.places[k] == nil {
+		g.places[k] = &garbagePlaces{}
+	}
+	return g.places[k]
 }
 
 // insertDistinct adds v to a sorted list of at most shownGarbage numbers.
