@@ -97,7 +97,9 @@ func TestGarbageLogIsBounded(t *testing.T) {
 	g := newGarbageLog()
 	for tile := range 40 {
 		var p metric.Partial
-		for row := range 2 {
+		p.Rows = make([]metric.Stats, 2)
+		for row := range p.Rows {
+			p.Rows[row].Garbage[metric.CandSide][metric.Huge] = 3
 			p.Found = append(p.Found, metric.GarbageElement{Row: row, Element: 100 - tile, Kind: metric.Huge, Side: metric.CandSide})
 		}
 		g.add([]int{1000 - 2*tile, 1001 - 2*tile}, &p)
