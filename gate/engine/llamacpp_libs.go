@@ -25,10 +25,11 @@ type llamaLibs struct {
 }
 
 var (
-	llamaFile = regexp.MustCompile(`^libllama(\.[bv]?[0-9][0-9a-z.]*)?\.(so|dylib)(\.[0-9.]+)?$`)
+	// Packagers put releases and more into the names: libllama.b7698.so.0, libllama.cuda.v0.5.0.so.
+	llamaFile = regexp.MustCompile(`^libllama(\.[a-z0-9]+)*\.(so|dylib)(\.[0-9.]+)?$`)
 	// ggmlFile leaves out the backends, libggml-cpu and its like, which are loaded when needed.
-	ggmlFile  = regexp.MustCompile(`^libggml(-base)?(\.[bv]?[0-9][0-9a-z.]*)?\.(so|dylib)(\.[0-9.]+)?$`)
-	inFile    = regexp.MustCompile(`^libllama\.([bv][0-9]+(?:\.[0-9]+)*)\.`)
+	ggmlFile  = regexp.MustCompile(`^libggml(-base)?(\.[a-z0-9]+)*\.(so|dylib)(\.[0-9.]+)?$`)
+	inFile    = regexp.MustCompile(`^libllama(?:\.[a-z]+)*\.([bv][0-9]+(?:\.[0-9]+)*)\.`)
 	inFolder  = regexp.MustCompile(`(?:^|[-_.])(b[0-9]{4,6}|v[0-9]+\.[0-9]+\.[0-9]+)$`)
 	libLevels = 3
 )
