@@ -1,3 +1,7 @@
+//go:build !amd64 || purego
+
 package oracle
 
 func bestKernel[T float]() *kernel[T] { return portable[T]() }
+
+func kernels[T float]() []*kernel[T] { return []*kernel[T]{portable[T]()} }

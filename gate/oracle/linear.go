@@ -39,6 +39,11 @@ func sized[T float](buf *[]T, n int) []T {
 }
 
 func newPass[T float](m *Model, p *Profile, n int) *pass[T] {
+	if p.FlashTile > 0 && n >= p.FlashTile {
+		tiled := *p
+		tiled.Queries, tiled.FlashSum = Exact, Exact
+		p = &tiled
+	}
 	c := &pass[T]{m: m, p: p, n: n, kern: bestKernel[T](), scratch: make([]workspace[T], runtime.GOMAXPROCS(0))}
 	for first := 0; first < n; {
 		vectors := min(c.kern.vectors, (n-first+c.kern.lanes-1)/c.kern.lanes)

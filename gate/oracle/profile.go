@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -46,6 +47,9 @@ type Profile struct {
 	// and the weighted sum of values is rounded to FlashSum after every key.
 	Flash    bool   `json:"flash,omitempty"`
 	FlashSum Format `json:"flash_sum,omitempty"`
+	// FlashTile, above 0: runs of that many positions or more round neither queries
+	// nor FlashSum, as ggml's kernel for tiles of queries has it.
+	FlashTile int `json:"flash_tile,omitempty"`
 	// GELU is "" or tanh, the approximation that gpt2 was trained with; erf; or
 	// table, the tanh form through ggml's table of f16 arguments and results.
 	GELU string `json:"gelu,omitempty"`
@@ -111,6 +115,12 @@ func setField(v reflect.Value, value string) error {
 			return fmt.Errorf("%q: want true or false", value)
 		}
 		*x = value == "true"
+	case *int:
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 0 {
+			return fmt.Errorf("%q: want a number, 0 or more", value)
+		}
+		*x = n
 	case *string:
 		*x = value
 	}

@@ -50,6 +50,6 @@ func kvCache(p Profile, f Format) Profile {
 }
 
 func flash(p Profile) Profile {
-	p.KV, p.Queries, p.Flash, p.FlashSum = F16, F16, true, F16
+	p.KV, p.Queries, p.Flash, p.FlashSum, p.FlashTile = F16, F16, true, F16, 64
 	return p
 }
