@@ -17,12 +17,19 @@ type precision struct {
 	kl float64
 }
 
+// The lines of quantised weights are measured on llama.cpp with five trained
+// models, f16 weights against q8_0 and q4_0. A matrix of theirs errs by 0.45 to
+// 0.94 % in q8_0, embedding rows by up to 0.67 %; layers add up to 1.4 units,
+// the mean KL reaches 9e-4 (1.4e-3 is published for an 8B model). In q4_0, the
+// coarsest type of 4 bits, embedding rows err by 8.6 to 10.4 %, and one final
+// norm is off by a constant ratio of 2.5 %, because an error of the weights is
+// the same in every row; the mean KL reaches 0.065. Each limit has 1.4 times that.
 var table = []precision{
 	{"f32", 0x1p-22, 2e-4, 1e-6},
 	{"f16", 0x1p-11, 2e-2, 2e-3},
 	{"bf16", 0x1p-8, 0.1, 4e-2},
-	{"q8_0", 8e-3, 0.1, 4e-2},
-	{"q4", 6e-2, 0.5, 0.2},
+	{"q8_0", 8e-3, 0.1, 2e-2},
+	{"q4", 0.12, 0.5, 0.2},
 }
 
 // Multiples of the unit, or of what rounding explains, that sound engines stay
