@@ -13,7 +13,7 @@ func (c *pass[T]) embed(tokens []int32) ([]T, error) {
 	scale := T(c.m.p.embeddingScale)
 	for i, id := range tokens {
 		row := x[i*width : (i+1)*width]
-		if err := c.rows(c.m.embedding, int(id), 1, row); err != nil {
+		if err := rows(&c.scratch[0], c.m.embedding, int(id), 1, row); err != nil {
 			return nil, err
 		}
 		if !c.p.Weights.holds(c.m.embedding.Type) {
@@ -29,7 +29,7 @@ func (c *pass[T]) embed(tokens []int32) ([]T, error) {
 			continue
 		}
 		at := make([]T, width)
-		if err := c.rows(c.m.positions, i, 1, at); err != nil {
+		if err := rows(&c.scratch[0], c.m.positions, i, 1, at); err != nil {
 			return nil, err
 		}
 		round(c.p.Vectors, at)

@@ -6,16 +6,16 @@ package oracle
 
 import "unsafe"
 
-// hasAVX2 says that the processor and the system have AVX2 and FMA, hasAVX512
+// hasAVX2 says that the processor and the system have AVX2, FMA and F16C, hasAVX512
 // that they have AVX-512F, too.
 var hasAVX2, hasAVX512 = func() (avx2, avx512 bool) {
-	const fma, osxsave, avx = 1 << 12, 1 << 27, 1 << 28
+	const fma, osxsave, avx, f16c = 1 << 12, 1 << 27, 1 << 28, 1 << 29
 	const ymmState, zmmState = 0x06, 0xe6
 	if last, _, _, _ := cpuid(0, 0); last < 7 {
 		return false, false
 	}
 	_, _, c, _ := cpuid(1, 0)
-	if need := uint32(fma | osxsave | avx); c&need != need || xgetbv()&ymmState != ymmState {
+	if need := uint32(fma | osxsave | avx | f16c); c&need != need || xgetbv()&ymmState != ymmState {
 		return false, false
 	}
 	_, b, _, _ := cpuid(7, 0)
@@ -60,4 +60,19 @@ func native[T float](name string, lanes, rows int, tiles any) *kernel[T] {
 			_, _, _ = x[k*v*lanes-1], w[(rows-1)*wStride+k-1], c[(rows-1)*stride+v*lanes-1]
 			f[v-1](k, &x[0], &w[0], wStride*size, &c[0], stride*size)
 		}}
+}
+
+// widen is gguf.Dequantize of halves; false when this machine has nothing faster.
+func widen[T float](dst []T, src []byte) bool {
+	if !hasAVX2 || len(dst)%8 != 0 || len(dst) == 0 {
+		return false
+	}
+	_ = src[2*len(dst)-1]
+	switch dst := any(dst).(type) {
+	case []float32:
+		widenF32(&dst[0], &src[0], len(dst))
+	case []float64:
+		widenF64(&dst[0], &src[0], len(dst))
+	}
+	return true
 }

@@ -28,10 +28,13 @@ type pass[T float] struct {
 type panel struct{ first, lanes, vectors int }
 
 // workspace is one worker's memory.
-type workspace[T float] struct{ w, c, a, b []T }
+type workspace[T float] struct {
+	w, c, a, b []T
+	raw        []byte
+}
 
 // sized is a buffer of n elements in the place of buf.
-func sized[T float](buf *[]T, n int) []T {
+func sized[T float32 | float64 | byte](buf *[]T, n int) []T {
 	if cap(*buf) < n {
 		*buf = make([]T, n)
 	}
@@ -134,7 +137,7 @@ func (c *pass[T]) block(ws *workspace[T], x []T, w matrix, first, count int) ([]
 	weights, sums := sized(&ws.w, up*width), sized(&ws.c, up*c.padded)
 	clear(sums)
 	clear(weights[count*width:])
-	if err := c.rows(w.weight, w.first+first, count, weights[:count*width]); err != nil {
+	if err := rows(ws, w.weight, w.first+first, count, weights[:count*width]); err != nil {
 		return nil, err
 	}
 	if f := c.p.Weights; !f.holds(w.weight.Type) {
@@ -158,7 +161,17 @@ func (c *pass[T]) block(ws *workspace[T], x []T, w matrix, first, count int) ([]
 }
 
 // rows dequantises rows of a tensor.
-func (c *pass[T]) rows(t *gguf.Tensor, first, n int, dst []T) error {
+func rows[T float](ws *workspace[T], t *gguf.Tensor, first, n int, dst []T) error {
+	if t.Type == gguf.F16 {
+		raw := sized(&ws.raw, 2*len(dst))
+		if err := t.Bytes(first, n, raw); err != nil {
+			return err
+		}
+		if widen(dst, raw) {
+			return nil
+		}
+		return gguf.Dequantize(t.Type, dst, raw)
+	}
 	switch dst := any(dst).(type) {
 	case []float32:
 		return t.Rows32(first, n, dst)
@@ -174,7 +187,7 @@ func (c *pass[T]) vector(t *gguf.Tensor, first, n int) ([]T, error) {
 		return nil, nil
 	}
 	all := make([]T, t.Width())
-	if err := c.rows(t, 0, 1, all); err != nil {
+	if err := rows(&c.scratch[0], t, 0, 1, all); err != nil {
 		return nil, err
 	}
 	v := all[first : first+n]

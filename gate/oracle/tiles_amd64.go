@@ -69,3 +69,13 @@ func tile2xF32AVX512(k int, x *float32, w *float32, wStride int, c *float32, str
 //
 //go:noescape
 func tile3xF32AVX512(k int, x *float32, w *float32, wStride int, c *float32, stride int)
+
+// widenF64 widens n halves (a multiple of 8, above 0).
+//
+//go:noescape
+func widenF64(dst *float64, src *byte, n int)
+
+// widenF32 widens n halves (a multiple of 8, above 0).
+//
+//go:noescape
+func widenF32(dst *float32, src *byte, n int)

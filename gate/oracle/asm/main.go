@@ -35,7 +35,43 @@ func main() {
 			m.tile(vectors)
 		}
 	}
+	widen("widenF64", "float64", func(src Mem, i Register) {
+		single, out := YMM(), []VecVirtual{YMM(), YMM()}
+		VCVTPH2PS(src, single)
+		high := XMM()
+		VEXTRACTF128(U8(1), single, high)
+		VCVTPS2PD(single.AsX(), out[0])
+		VCVTPS2PD(high, out[1])
+		for k, v := range out {
+			VMOVUPD(v, Mem{Base: dst, Index: i, Scale: 8, Disp: 32 * k})
+		}
+	})
+	widen("widenF32", "float32", func(src Mem, i Register) {
+		single := YMM()
+		VCVTPH2PS(src, single)
+		VMOVUPS(single, Mem{Base: dst, Index: i, Scale: 4})
+	})
 	Generate()
+}
+
+// dst is where the function being emitted writes.
+var dst Register
+
+// widen emits a loop over eight halves at a time.
+func widen(name, kind string, eight func(src Mem, i Register)) {
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(dst *%s, src *byte, n int)", kind))
+	Pragma("noescape")
+	Doc(name + " widens n halves (a multiple of 8, above 0).")
+	dst = Load(Param("dst"), GP64())
+	src, n, i := Load(Param("src"), GP64()), Load(Param("n"), GP64()), GP64()
+	XORQ(i, i)
+	Label("loop")
+	eight(Mem{Base: src, Index: i, Scale: 2}, i)
+	ADDQ(U8(8), i)
+	CMPQ(i, n)
+	JLT(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
 }
 
 // tile emits a tile of that many vectors of positions by m.rows rows of
