@@ -169,9 +169,11 @@ func (g *signature) rise() float64 {
 	if n < 12 {
 		return 1
 	}
-	early := g.rel[1:max(3, n/10)]
-	late := g.rel[n-n/4:]
-	return ratioOf(mean(late), mean(early))
+	early, late := mean(g.rel[1:max(3, n/10)]), mean(g.rel[n-n/4:])
+	if early == 0 && late > 0 {
+		return math.Inf(1)
+	}
+	return ratioOf(late, early)
 }
 
 func mean(v []float64) float64 {
