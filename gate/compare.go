@@ -32,6 +32,8 @@ type Options struct {
 	Progress func(done, total int64)
 	// Version is paritygate's own version, for the environment section.
 	Version string
+	// Flags are the command line's choices beside the spec, to reproduce the run.
+	Flags []string
 }
 
 // Compare aligns, measures and judges pairs of traces. An error means that a
@@ -80,7 +82,7 @@ func measurePairs(ctx context.Context, r *Result, s *spec.Spec, pairs []Pair, o 
 func newResult(o Options) *Result {
 	return &Result{Version: 1, ExitCode: Incomplete.ExitCode(), Reasons: []string{}, Prompts: []PromptInfo{}, Checkpoints: []Checkpoint{},
 		Coverage: Coverage{Missing: []Missing{}}, Engines: EngineSet{Witnesses: []EngineInfo{}},
-		Diagnosis: []Diagnosis{}, Garbage: []Garbage{}, Findings: []Finding{}, Warnings: []string{}, Environment: environment(o)}
+		Diagnosis: []Diagnosis{}, Spec: SpecInfo{Flags: append([]string{}, o.Flags...)}, Garbage: []Garbage{}, Findings: []Finding{}, Warnings: []string{}, Environment: environment(o)}
 }
 
 func newMeasurer(s *spec.Spec, o Options) *measurer {

@@ -14,7 +14,9 @@ import (
 // elements out when they were measured (skip, garbage: keep) cannot be changed
 // afterwards.
 func Judge(r *Result, s *spec.Spec) {
+	flags := r.Spec.Flags
 	r.Spec = specInfo(r.Engines, s)
+	r.Spec.Flags = append([]string{}, flags...)
 	v := &Verdict{}
 	judgeEngines(v, r)
 	judgeCoverage(v, r, s)

@@ -147,6 +147,8 @@ type SpecInfo struct {
 	Preset string `json:"preset"` // the preset that applied
 	// PresetFrom says who chose it: "spec" or the reason, as "the candidate computes in bf16".
 	PresetFrom string `json:"preset_from"`
+	// Flags are choices of the command line that judged beside the spec.
+	Flags []string `json:"flags"`
 }
 
 // PromptInfo is one prompt of the run.

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/paritygate/paritygate/gate"
 )
@@ -16,12 +17,42 @@ func reproduce(r *gate.Result) []string {
 	ref, cand := r.Engines.Reference, r.Engines.Candidate
 	switch {
 	case recorded(ref) && recorded(cand) && len(r.Prompts) <= 1:
-		out = append(out, "paritygate compare "+shellWord(ref.Trace)+" "+shellWord(cand.Trace)+spec)
+		out = append(out, "paritygate compare "+shellWord(ref.Trace)+" "+shellWord(cand.Trace)+spec+flags(r.Spec.Flags))
 	case r.Spec.Path != "":
 		out = append(out, "paritygate run "+shellWord(r.Spec.Path))
 	}
 	return append(out, "paritygate report results.json --format text")
 }
+
+// flags are the command line's own choices, as words of a shell.
+func flags(list []string) string {
+	s := ""
+	for _, f := range list {
+		s += " " + shellWord(f)
+	}
+	return s
+}
+
+// outputs are the ends of what failed engines wrote to stderr.
+func (v *view) outputs(say voice) []string {
+	var out []string
+	for _, e := range []struct {
+		role string
+		info gate.EngineInfo
+	}{{"reference", v.r.Engines.Reference}, {"candidate", v.r.Engines.Candidate}} {
+		lines := strings.Split(strings.TrimSpace(e.info.Output), "\n")
+		if e.info.Output == "" {
+			continue
+		}
+		for _, l := range lines[max(0, len(lines)-outputLines):] {
+			out = append(out, e.role+": "+say.prose(l))
+		}
+	}
+	return out
+}
+
+// outputLines is how much of a failed engine's stderr a report shows.
+const outputLines = 20
 
 // recorded says whether an engine was nothing but a trace on disk.
 func recorded(e gate.EngineInfo) bool {
@@ -46,7 +77,7 @@ func (v *view) advice(say voice) []string {
 		}
 		s := fmt.Sprintf("The %s measured nothing: %s.", e.role, trimStop(say.prose(e.info.Failure)))
 		if v.r.Spec.Path != "" && !recorded(e.info) {
-			s += " To run it alone: " + say.name(fmt.Sprintf("paritygate capture --spec %s --engine %s", shellWord(v.r.Spec.Path), e.role)) + "."
+			s += " To run it alone: " + say.name(fmt.Sprintf("paritygate capture --spec %s --engine %s --out trace.safetensors", shellWord(v.r.Spec.Path), e.role)) + "."
 		}
 		out = append(out, s)
 	}

@@ -99,6 +99,9 @@ func (c *comment) details() []detail {
 			out = append(out, detail{title, body})
 		}
 	}
+	if lines := c.v.outputs(markdown); len(lines) > 0 {
+		add("The failed engine's last output", "- "+strings.Join(lines, "\n- "))
+	}
 	add("Drift by depth", c.drift())
 	add("What the diagnosis rests on", c.evidence())
 	add("Noise and flips of the top token", c.noise())

@@ -191,6 +191,7 @@ func crashed() *gate.Result {
 	r := base()
 	r.Coverage = gate.Coverage{}
 	r.Engines.Candidate.Failure = "crashed: exit status 139 (segmentation fault) after 1.2 s; CUDA error: out of memory"
+	r.Engines.Candidate.Output = "loading model\nCUDA error 2: out of memory <b>@everyone</b>"
 	r.Timing.Compare, r.Timing.Bytes = 0, 0
 	return finish(r, gate.Incomplete, "the candidate measured nothing on prompt haiku: crashed: exit status 139 (segmentation fault)")
 }

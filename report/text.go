@@ -42,6 +42,7 @@ func Text(w io.Writer, r *gate.Result, o TextOptions) error {
 		t.prompt(p, i)
 	}
 	t.lines("Garbage", t.v.garbageLines(plain, t.most(6)))
+	t.lines("Last output", t.v.outputs(plain))
 	t.lines("Missing", t.v.missing(plain, t.most(6)))
 	t.lines("Warnings", t.proseList(r.Warnings))
 	t.lines("To do", t.v.advice(plain))

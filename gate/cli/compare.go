@@ -95,8 +95,26 @@ func (a *app) compare(ctx context.Context, ref, cand string, f *compareFlags) (*
 	defer p.end()
 	p.Step("comparing")
 	return gate.Compare(ctx, s, []gate.Pair{pair}, gate.Options{
-		Workers: int(f.jobs), Portable: f.portable, Progress: p.Bytes, Version: currentVersion(),
+		Workers: int(f.jobs), Portable: f.portable, Progress: p.Bytes, Version: currentVersion(), Flags: f.chosen(),
 	})
+}
+
+// chosen are the flags that change what is compared or judged.
+func (f *compareFlags) chosen() []string {
+	var out []string
+	if f.preset.value != "" {
+		out = append(out, "--preset", f.preset.value)
+	}
+	if len(f.skipPositions) > 0 {
+		out = append(out, "--skip-position", f.skipPositions.String())
+	}
+	if len(f.skipElements) > 0 {
+		out = append(out, "--skip-element", f.skipElements.String())
+	}
+	if f.keepGarbage {
+		out = append(out, "--keep-garbage")
+	}
+	return out
 }
 
 // openPair opens the two traces of one prompt; names: of the spec's engines apply.
