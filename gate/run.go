@@ -312,16 +312,17 @@ func freshDir(dir string) error {
 	return os.MkdirAll(dir, 0o755)
 }
 
-// fileName is a name that is safe as one path element.
+// fileName is a name that is safe as one path element. Names that a spec allows
+// stay as they are, so that no two of them share a folder.
 func fileName(name string) string {
 	out := []rune(name)
 	for i, c := range out {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' && i > 0) {
 			out[i] = '_'
 		}
 	}
-	if len(out) > 60 {
-		out = out[:60]
+	if len(out) > 100 {
+		out = out[:100]
 	}
 	return string(out)
 }
