@@ -82,9 +82,8 @@ func stored(d trace.DType, v float64) float64 {
 	return float64(float32(v))
 }
 
-// write makes a safetensors trace at path.
-func write(t testing.TB, path string, meta trace.Meta, points ...point) string {
-	t.Helper()
+// writeTrace makes a safetensors trace at path.
+func writeTrace(path string, meta trace.Meta, points ...point) error {
 	var specs []trace.TensorSpec
 	for i := range points {
 		if points[i].dtype == 0 {
@@ -94,7 +93,7 @@ func write(t testing.TB, path string, meta trace.Meta, points ...point) string {
 	}
 	w, err := trace.Create(path, meta, specs)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for _, p := range points {
 		for _, row := range p.rows {
@@ -103,11 +102,17 @@ func write(t testing.TB, path string, meta trace.Meta, points ...point) string {
 				b = encode(b, p.dtype, v)
 			}
 			if err := w.Append(p.name, b); err != nil {
-				t.Fatal(err)
+				return err
 			}
 		}
 	}
-	if err := w.Close(); err != nil {
+	return w.Close()
+}
+
+// write makes a trace at path and returns it.
+func write(t testing.TB, path string, meta trace.Meta, points ...point) string {
+	t.Helper()
+	if err := writeTrace(path, meta, points...); err != nil {
 		t.Fatal(err)
 	}
 	return path
