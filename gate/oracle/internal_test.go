@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/paritygate/paritygate/gate/oracle/gguf"
@@ -78,16 +77,18 @@ func TestWiden(t *testing.T) {
 // Rounding is what ggml stores, for float32 and for float64 that are one.
 func TestRound(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	v := make([]float32, 1<<14)
-	for i := range v {
-		v[i] = float32(r.NormFloat64() * math.Exp(r.NormFloat64()*6))
+	plain, special := make([]float32, 1<<14), make([]float32, 1<<14)
+	for i := range special {
+		special[i] = float32(r.NormFloat64() * math.Exp(r.NormFloat64()*6))
 	}
-	special := slices.Clone(v)
 	copy(special, []float32{0, float32(math.Copysign(0, -1)), 65504, 65519, 65520, -70000, 0x1p-24, 0x1p-25, 0x1.8p-24, 6e-8, 0x1p-14, 1 + 0x1p-11, 1 + 0x3p-11, math.MaxFloat32})
 	for format, kind := range map[Format]gguf.Type{F16: gguf.F16, BF16: gguf.BF16, Q8_0: gguf.Q8_0} {
-		v := v
-		if format != Q8_0 { // whose scale those overflow
-			v = special
+		v := special
+		if format == Q8_0 { // whose scale those overflow
+			for i := range plain {
+				plain[i] = float32(r.NormFloat64())
+			}
+			v = plain
 		}
 		elems, size := kind.Block()
 		stored, want := make([]byte, len(v)/elems*size), make([]float32, len(v))

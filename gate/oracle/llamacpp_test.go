@@ -197,24 +197,32 @@ func TestStrictRandom(t *testing.T) {
 	for _, c := range []struct {
 		arch   string
 		config ggufgen.Config
+		set    map[string]any
 	}{
-		{"llama", ggufgen.Config{Width: 128, Heads: 4, KVHeads: 1, HeadDim: 48, RopeFactors: true, Output: ggufgen.OutputTied}},
-		{"qwen2", ggufgen.Config{Width: 128, Heads: 4, KVHeads: 2, Output: ggufgen.OutputSeparate}},
-		{"qwen3", ggufgen.Config{Width: 128, Heads: 4, KVHeads: 2, HeadDim: 64}},
-		{"phi3", ggufgen.Config{Width: 128, Heads: 4, KVHeads: 2}},
-		{"granite", ggufgen.Config{Width: 128, Heads: 4, KVHeads: 2}},
-		{"gpt2", ggufgen.Config{Width: 128, Heads: 4, Output: ggufgen.OutputSeparate}},
+		{"llama", ggufgen.Config{Width: 128, Heads: 4, KVHeads: 1, HeadDim: 48, RopeFactors: true, Output: ggufgen.OutputTied}, nil},
+		{"qwen2", ggufgen.Config{Width: 128, Heads: 4, KVHeads: 2, Output: ggufgen.OutputSeparate}, nil},
+		{"qwen3", ggufgen.Config{Width: 128, Heads: 4, KVHeads: 2, HeadDim: 64}, nil},
+		{"phi3", ggufgen.Config{Width: 128, Heads: 4, KVHeads: 2}, map[string]any{"phi3.rope.dimension_count": uint32(24)}},
+		{"qwen2", ggufgen.Config{}, map[string]any{"qwen2.rope.scaling.type": "linear", "qwen2.rope.scaling.factor": float32(4)}},
+		{"granite", ggufgen.Config{}, map[string]any{"granite.rope.scaling.finetuned": false}},
+		{"granite", ggufgen.Config{Width: 128, Heads: 4, KVHeads: 2}, nil},
+		{"gpt2", ggufgen.Config{Width: 128, Heads: 4, Output: ggufgen.OutputSeparate}, nil},
 	} {
-		strict(t, "random "+c.arch, random(t, c.arch, c.config), tokens)
+		strict(t, "random "+c.arch, random(t, c.arch, c.config, c.set), tokens)
 	}
 }
 
-// random writes a random model and returns its path.
-func random(t testing.TB, arch string, c ggufgen.Config) string {
+// random writes a random model, some of its metadata set, and returns its path.
+func random(t testing.TB, arch string, c ggufgen.Config, sets ...map[string]any) string {
 	t.Helper()
 	d, err := ggufgen.RandomModel(arch, c, 7)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, set := range sets {
+		for key, value := range set {
+			d.Set(key, value)
+		}
 	}
 	path := filepath.Join(t.TempDir(), arch+".gguf")
 	if err := gguf.Write(path, d); err != nil {
