@@ -28,16 +28,8 @@ func ran(t *testing.T, s *spec.Spec, o RunOptions) *Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nothingLeft(t)
+	nothingIn(t, os.TempDir())
 	return r
-}
-
-func nothingLeft(t *testing.T) {
-	t.Helper()
-	left, err := os.ReadDir(os.TempDir())
-	if err != nil || len(left) > 0 {
-		t.Errorf("left in the temporary folder: %v, %v", left, err)
-	}
 }
 
 func TestRunTwoPrompts(t *testing.T) {
@@ -284,7 +276,7 @@ func TestCancelledRun(t *testing.T) {
 	if d := time.Since(start); d > 10*time.Second {
 		t.Errorf("ended after %s", d)
 	}
-	nothingLeft(t)
+	nothingIn(t, os.TempDir())
 }
 
 // Specs that cannot be run are errors before anything runs.
@@ -308,7 +300,7 @@ func TestRunErrors(t *testing.T) {
 		if r != nil || err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("got %v, %v; want %q", r, err, c.want)
 		}
-		nothingLeft(t)
+		nothingIn(t, os.TempDir())
 	}
 	s := running(t, good, good, tokens("p", 1))
 	s.Engines.Witnesses = map[string]spec.Engine{"old": {Adapter: "magic"}}
