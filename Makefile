@@ -16,7 +16,7 @@ ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 # Packages that run no foreign program: the race detector is worth its cost here.
 RACE_PACKAGES := ./gate/trace ./gate/metric ./gate/spec ./gate ./report/... ./gate/cli
 
-.PHONY: build setup vet test unit test-race zoo lint gofmt staticcheck govulncheck actionlint fuzz docs clean
+.PHONY: build setup vet test unit test-race zoo lint gofmt staticcheck govulncheck actionlint fuzz docs bench clean
 
 build: ## the program, in bin/
 	$(GO) build -trimpath -ldflags '-X github.com/paritygate/paritygate/gate/cli.version=$(VERSION)' -o bin/paritygate .
@@ -70,6 +70,9 @@ zoo: setup ## planted bugs: caught, placed, false alarms, beside other tools' ru
 	$$py testdata/zoo/generate.py --split test --out "$$dir" && \
 	$$py testdata/zoo/peers.py "$$dir" >/dev/null && \
 	$(GO) run ./testdata/zoo/judge -split test -check "$$dir"
+
+bench: ## speed and memory, each beside its goal; BENCH=quick only shows that it works
+	bash testdata/bench/bench.sh $(BENCH)
 
 clean:
 	rm -rf bin
