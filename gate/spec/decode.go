@@ -17,6 +17,8 @@ type decoder struct {
 	errs      Errors
 
 	promptBytes int // read so far from prompt files
+	// needOracle are the keys of rules that only an oracle can measure.
+	needOracle []*yaml.Node
 }
 
 // field is one key of a mapping: how it is read, and what the JSON schema and

@@ -46,6 +46,7 @@ func TestDocsKeys(t *testing.T) {
 	headings := map[string]string{
 		"Spec": "## The file", "Model": "## model", "Prompt": "## prompts", "Engines": "## engines", "Engine": "## One engine",
 		"Require": "## require", "Skip": "## skip", "Garbage": "## garbage", "Tolerances": "## tolerances",
+		"Oracle": "## oracle",
 	}
 	for name, table := range tables() {
 		documented := rows(section(t, text, headings[name]))
@@ -109,7 +110,12 @@ func TestDocsMetrics(t *testing.T) {
 // TestDocsAdapters holds the table of adapters to what the parser accepts.
 func TestDocsAdapters(t *testing.T) {
 	body := section(t, string(read(t, docsFile)), "## One engine")
-	code := func(keys []string) string { return "`" + strings.Join(keys, "` `") + "`" }
+	code := func(keys []string) string {
+		if keys == nil {
+			return "none"
+		}
+		return "`" + strings.Join(keys, "` `") + "`"
+	}
 	for _, v := range variants {
 		first := "| `" + v.adapter + "`: "
 		if v.mode != "" {

@@ -21,10 +21,10 @@ const (
 )
 
 // Adapters are the ways to run an engine.
-func Adapters() []string { return []string{"exec", "llamacpp", "trace"} }
+func Adapters() []string { return []string{"exec", "llamacpp", "builtin", "trace"} }
 
 var engineFields = []field[Engine]{
-	{"adapter", true, choiceKind("adapter", Adapters, func(e *Engine) *string { return &e.Adapter }), "How the engine is run: exec (a program that writes a trace), llamacpp, or trace (a recorded file)."},
+	{"adapter", true, choiceKind("adapter", Adapters, func(e *Engine) *string { return &e.Adapter }), "How the engine is run: exec (a program that writes a trace), llamacpp, builtin (paritygate's own forward pass), or trace (a recorded file)."},
 	{"names", false, namesKind(), "Maps the engine's checkpoint names to canonical ones: regular expression for the whole name, to a replacement with ${1}. The first that matches counts."},
 	{"timeout", false, durationKind("timeout", func(e *Engine) *time.Duration { return &e.Timeout }), "Bound of one run on one prompt."},
 	{"retries", false, intKind("retries", 0, 10, func(e *Engine, v int) { e.Retries = v }), "How often a crash is tried again; a divergence never is."},
@@ -32,6 +32,7 @@ var engineFields = []field[Engine]{
 	{"pass_env", false, passEnvKind(), "Names of variables that are passed through from the caller."},
 	{"gpu", false, boolKind("gpu", func(e *Engine, v bool) { e.GPU = &v }), "Whether the engine uses the GPU; such engines run one after the other."},
 	{"model", false, pathKind("model", func(e *Engine) *string { return &e.Model }), "Weights of this engine alone, instead of the spec's model."},
+	{"precision", false, precisionKind(), "How the engine computes: a named profile, or {profile: NAME} with fields of it that differ. What the builtin engine emulates, and what explains another engine's error."},
 	{"command", false, commandKind(), "Program and arguments; no shell reads them. May hold variables."},
 	{"dir", false, pathKind("dir", func(e *Engine) *string { return &e.Dir }), "Working directory of the command."},
 	{"max_output", false, sizeKind("max_output", func(e *Engine) *int64 { return &e.MaxOutput }), "How much of stdout and of stderr is kept."},
@@ -73,12 +74,13 @@ func (v variant) title() string {
 
 var variants = []variant{
 	{"exec", "", words("command"),
-		words("names timeout retries env pass_env gpu model dir max_output max_trace")},
-	{"trace", "", words("path"), words("names")},
+		words("names timeout retries env pass_env gpu model precision dir max_output max_trace")},
+	{"builtin", "", nil, words("timeout model precision sublayers")},
+	{"trace", "", words("path"), words("names precision")},
 	{"llamacpp", "probe", words("library headers"),
-		words("mode names timeout retries env pass_env gpu model max_output max_trace compiler backend gpu_layers flash_attention kv_type threads batch ubatch decode sublayers prove_capture no_repack")},
+		words("mode names timeout retries env pass_env gpu model precision max_output max_trace compiler backend gpu_layers flash_attention kv_type threads batch ubatch decode sublayers prove_capture no_repack")},
 	{"llamacpp", "preload", words("mode command"),
-		words("names timeout retries env pass_env gpu model dir max_output max_trace compiler sublayers")},
+		words("names timeout retries env pass_env gpu model precision dir max_output max_trace compiler sublayers")},
 }
 
 func words(s string) []string { return strings.Fields(s) }
@@ -156,6 +158,9 @@ func (d *decoder) engineDefaults(v variant, e *Engine) {
 	}
 	if e.Timeout == 0 {
 		e.Timeout = DefaultTimeout
+	}
+	if v.adapter == "builtin" { // runs no program
+		return
 	}
 	if e.MaxOutput == 0 {
 		e.MaxOutput = DefaultMaxOutput

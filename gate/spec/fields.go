@@ -24,6 +24,10 @@ var (
 		{"skip", false, object("skip", skipFields, func(s *Spec) *Skip { return &s.Skip }), "What is left out of every comparison."},
 		{"garbage", false, object("garbage", garbageFields, func(s *Spec) *Garbage { return &s.Garbage }), "Values that no computation meant, and what to do with them."},
 		{"tolerances", false, object("tolerances", tolerancesFields, func(s *Spec) *Tolerances { return &s.Tolerances }), "How far the candidate may be from the reference."},
+		{"oracle", false, oracleKind(), "Turns on the forward pass in float64 that says which engine errs, and how much of an error precision explains."},
+	}
+	oracleFields = []field[Oracle]{
+		{"model", false, pathKind("oracle.model", func(o *Oracle) *string { return &o.Model }), "A GGUF file with the weights that the engines run; left out, the spec's model."},
 	}
 	modelFields = []field[Model]{
 		{"path", true, pathKind("model.path", func(m *Model) *string { return &m.Path }), "The weights' file or folder, relative to the spec's folder."},

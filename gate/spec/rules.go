@@ -165,6 +165,9 @@ func (d *decoder) unknownMetric(n *yaml.Node, other []string) {
 
 func (d *decoder) limit(e entry, info metric.Info, found *[]placed) []Limit {
 	l := Limit{Metric: info.Name, Line: e.key.Line}
+	if slices.Contains(oracleMetrics, info.Name) {
+		d.needOracle = append(d.needOracle, e.key)
+	}
 	if e.value.Kind == yaml.ScalarNode && e.value.Value == "off" {
 		l.Off = true
 	} else {

@@ -32,6 +32,7 @@ func tables() map[string][]keyInfo {
 		"Spec": infos(specFields), "Model": infos(modelFields), "Prompt": infos(promptFields),
 		"Engines": infos(engineSetFields), "Engine": infos(engineFields), "Require": infos(requireFields),
 		"Skip": infos(skipFields), "Garbage": infos(garbageFields), "Tolerances": infos(tolerancesFields),
+		"Oracle": infos(oracleFields),
 	}
 }
 
@@ -80,7 +81,7 @@ func special(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[Rule]():
 		return &jsonschema.Schema{Ref: "#/$defs/Rule"}
-	case reflect.TypeFor[NameRule]():
+	case reflect.TypeFor[NameRule](), reflect.TypeFor[Precision]():
 		return &jsonschema.Schema{}
 	}
 	return nil

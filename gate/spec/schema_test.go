@@ -97,6 +97,7 @@ func TestSchemaAcceptsValid(t *testing.T) {
 // onlyParser are the mistakes of testdata/err that no schema can express, or
 // that are gone once YAML has become JSON.
 var onlyParser = strings.Fields(`
+	builtin-no-model oracle-missing oracle-missing-warn oracle-no-model
 	engine-command-blank engine-env-both engine-llamacpp-no-model engine-names-bare-dollar
 	engine-names-group engine-names-group-name engine-names-regexp engine-names-unbalanced
 	engine-one-trace engine-size-huge engine-size-zero engine-timeout-zero engine-ubatch

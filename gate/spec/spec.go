@@ -16,6 +16,8 @@ type Spec struct {
 	Skip       Skip       `yaml:"skip" json:"skip,omitempty"`
 	Garbage    Garbage    `yaml:"garbage" json:"garbage,omitempty"`
 	Tolerances Tolerances `yaml:"tolerances" json:"tolerances,omitempty"`
+	// Oracle, where it is given, computes the model in float64 beside the engines.
+	Oracle *Oracle `yaml:"oracle" json:"oracle,omitempty"`
 
 	// Path is the file the spec was read from, as the user named it; "" for the
 	// built-in default. Relative paths inside it are already made absolute
@@ -23,6 +25,22 @@ type Spec struct {
 	Path string `yaml:"-" json:"-"`
 	// Digest is the hex SHA-256 of the file's bytes; "" for the default.
 	Digest string `yaml:"-" json:"-"`
+}
+
+// Oracle is the forward pass in float64 that says which engine errs, and how
+// much of an error the engine's precision explains.
+type Oracle struct {
+	// Model is a GGUF file with the weights that the engines run. Default: the
+	// spec's model.
+	Model string `yaml:"model" json:"model,omitempty"`
+}
+
+// Precision is how an engine computes: a named profile of gate/oracle, and
+// fields of it that differ.
+type Precision struct {
+	Profile string `yaml:"profile" json:"profile"`
+	// Fields are the profile's fields to change, by name: {kv: f16}.
+	Fields map[string]string `yaml:",inline" json:"fields,omitempty"`
 }
 
 // Model is the model that every engine runs.
@@ -51,7 +69,7 @@ type Engines struct {
 
 // Engine says how to run one engine. Which keys are valid depends on Adapter.
 type Engine struct {
-	Adapter string `yaml:"adapter" json:"adapter"` // exec, llamacpp, trace
+	Adapter string `yaml:"adapter" json:"adapter"` // one of Adapters
 
 	// Names maps the engine's checkpoint names to canonical ones: regular
 	// expression (anchored at both ends) to replacement with ${1}. In file order.
@@ -69,6 +87,11 @@ type Engine struct {
 	GPU *bool `yaml:"gpu" json:"gpu,omitempty"`
 	// Model overrides the spec's model for this engine.
 	Model string `yaml:"model" json:"model,omitempty"`
+
+	// Precision says how the engine computes: what the builtin engine emulates,
+	// and what explains another engine's error to the oracle. Default: told from
+	// the adapter's settings and the trace's compute_dtype.
+	Precision *Precision `yaml:"precision" json:"precision,omitempty"`
 
 	// exec, and llamacpp with mode: preload.
 	Command []string `yaml:"command" json:"command,omitempty"`

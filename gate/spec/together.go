@@ -9,6 +9,7 @@ import (
 
 // together checks what one part of the file means for another.
 func (d *decoder) together(got seen, s *Spec) {
+	d.oracleInSpec(got, s)
 	engines, ok := got["engines"]
 	if !ok || engines.value.Kind != yaml.MappingNode {
 		return
@@ -49,7 +50,7 @@ func (d *decoder) engineInSpec(n *yaml.Node, e Engine, s *Spec) {
 	if e.Model != "" || s.Model.Path != "" {
 		return
 	}
-	if e.Adapter == "llamacpp" && e.Mode == "probe" {
+	if e.Adapter == "llamacpp" && e.Mode == "probe" || e.Adapter == "builtin" {
 		d.errorf(n, "no model for this engine: give the spec a model with a path")
 		return
 	}
