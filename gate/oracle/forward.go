@@ -1,7 +1,7 @@
 package oracle
 
-// parts are what a layer computes on its way, n rows each. Those not asked for
-// are nil.
+// parts are what a layer computes on its way, n rows each, in buffers that the
+// next layer writes again.
 type parts[T float] struct {
 	attnNorm, attnOutput, ffnInput, ffnNorm, ffnOutput []T
 }
@@ -9,7 +9,7 @@ type parts[T float] struct {
 // embed is what enters layer 0.
 func (c *pass[T]) embed(tokens []int32) ([]T, error) {
 	width := c.m.p.width
-	x := make([]T, c.n*width)
+	x := c.buffer("output", c.n*width)
 	scale := T(c.m.p.embeddingScale)
 	for i, id := range tokens {
 		row := x[i*width : (i+1)*width]
@@ -55,11 +55,11 @@ func (c *pass[T]) layer(i int, x []T, r *rotation[T]) ([]T, *parts[T], error) {
 func (c *pass[T]) attentionPart(l *layer, x []T, r *rotation[T], out *parts[T]) error {
 	p := &c.m.p
 	n, d := c.n, p.headWidth
-	out.attnNorm = make([]T, n*p.width)
+	out.attnNorm = c.buffer("attn_norm", n*p.width)
 	if err := c.norm(l.attnNorm, x, out.attnNorm, c.m.arch.layerNorm); err != nil {
 		return err
 	}
-	q, k, v := make([]T, n*p.heads*d), make([]T, n*p.kvHeads*d), make([]T, n*p.kvHeads*d)
+	q, k, v := c.buffer("q", n*p.heads*d), c.buffer("k", n*p.kvHeads*d), c.buffer("v", n*p.kvHeads*d)
 	in := c.input(out.attnNorm, p.width)
 	for _, s := range []struct {
 		w     matrix
@@ -79,9 +79,9 @@ func (c *pass[T]) attentionPart(l *layer, x []T, r *rotation[T], out *parts[T]) 
 			c.rotate(r, s.y, s.heads)
 		}
 	}
-	mixed := make([]T, n*p.heads*d)
+	mixed := c.buffer("mixed", n*p.heads*d)
 	c.attention(q, k, v, mixed)
-	out.attnOutput, out.ffnInput = make([]T, n*p.width), make([]T, n*p.width)
+	out.attnOutput, out.ffnInput = c.buffer("attn_output", n*p.width), c.buffer("ffn_input", n*p.width)
 	if err := c.linear(c.input(mixed, p.heads*d), l.output, out.attnOutput); err != nil {
 		return err
 	}
@@ -92,19 +92,19 @@ func (c *pass[T]) attentionPart(l *layer, x []T, r *rotation[T], out *parts[T]) 
 // ffnPart fills ffnNorm and ffnOutput and is what the layer puts out.
 func (c *pass[T]) ffnPart(l *layer, x []T, out *parts[T]) ([]T, error) {
 	p := &c.m.p
-	out.ffnNorm = make([]T, c.n*p.width)
+	out.ffnNorm = c.buffer("ffn_norm", c.n*p.width)
 	if err := c.norm(l.ffnNorm, x, out.ffnNorm, c.m.arch.layerNorm); err != nil {
 		return nil, err
 	}
 	in := c.input(out.ffnNorm, p.width)
-	hidden := make([]T, c.n*p.ffn)
+	hidden := c.buffer("hidden", c.n*p.ffn)
 	if l.gate.weight == nil {
 		if err := c.linear(in, l.up, hidden); err != nil {
 			return nil, err
 		}
 		c.gelu(hidden, p.ffn)
 	} else {
-		up := make([]T, c.n*p.ffn)
+		up := c.buffer("up", c.n*p.ffn)
 		if err := c.linear(in, l.gate, hidden); err != nil {
 			return nil, err
 		}
@@ -113,11 +113,11 @@ func (c *pass[T]) ffnPart(l *layer, x []T, out *parts[T]) ([]T, error) {
 		}
 		c.gated(hidden, up, p.ffn)
 	}
-	out.ffnOutput = make([]T, c.n*p.width)
+	out.ffnOutput = c.buffer("ffn_output", c.n*p.width)
 	if err := c.linear(c.input(hidden, p.ffn), l.down, out.ffnOutput); err != nil {
 		return nil, err
 	}
-	y := make([]T, c.n*p.width)
+	y := c.buffer("output", c.n*p.width)
 	c.add(x, out.ffnOutput, y)
 	return y, nil
 }

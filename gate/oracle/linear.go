@@ -22,6 +22,7 @@ type pass[T float] struct {
 	panels  []panel
 	padded  int // positions of all panels
 	scratch []workspace[T]
+	buffers map[string][]T
 }
 
 // panel is positions first … first+lanes−1, of which those from n on are zero.
@@ -47,18 +48,30 @@ func newPass[T float](m *Model, p *Profile, n int) *pass[T] {
 		tiled.Queries, tiled.FlashSum = Exact, Exact
 		p = &tiled
 	}
-	c := &pass[T]{m: m, p: p, n: n, kern: bestKernel[T](), scratch: make([]workspace[T], runtime.GOMAXPROCS(0))}
-	for first := 0; first < n; {
-		vectors := min(c.kern.vectors, (n-first+c.kern.lanes-1)/c.kern.lanes)
-		c.panels = append(c.panels, panel{first, vectors * c.kern.lanes, vectors})
-		first += vectors * c.kern.lanes
-		c.padded = first
+	c := &pass[T]{m: m, p: p, n: n, kern: bestKernel[T](),
+		scratch: make([]workspace[T], runtime.GOMAXPROCS(0)), buffers: map[string][]T{}}
+	// Panels of nearly the same size: a lone vector would leave units idle.
+	vectors := (n + c.kern.lanes - 1) / c.kern.lanes
+	for left := (vectors + c.kern.vectors - 1) / c.kern.vectors; left > 0; left-- {
+		v := vectors / left
+		c.panels = append(c.panels, panel{c.padded, v * c.kern.lanes, v})
+		c.padded += v * c.kern.lanes
+		vectors -= v
 	}
 	return c
 }
 
+// buffer is the pass's memory of that name, n elements whose content is left
+// from its last use.
+func (c *pass[T]) buffer(name string, n int) []T {
+	b := c.buffers[name]
+	v := sized(&b, n)
+	c.buffers[name] = b
+	return v
+}
+
 // input is n rows that matrices multiply, packed for the kernel in each format
-// that one of them wants.
+// that one of them wants. The next input takes its memory.
 type input[T float] struct {
 	x      []T // n × width
 	width  int
@@ -74,14 +87,18 @@ func (c *pass[T]) pack(in *input[T], f Format) []T {
 	if p := in.packed[f]; p != nil {
 		return p
 	}
-	out := make([]T, c.padded*in.width)
+	out := c.buffer("packed "+f.String(), c.padded*in.width)
 	_ = parallel(len(c.panels), func(worker, i int) error {
 		p := c.panels[i]
 		dst := out[p.first*in.width : (p.first+p.lanes)*in.width]
 		row := sized(&c.scratch[worker].a, in.width)
-		for k := range min(p.lanes, c.n-p.first) {
-			copy(row, in.x[(p.first+k)*in.width:])
-			round(f, row)
+		for k := range p.lanes {
+			if p.first+k < c.n {
+				copy(row, in.x[(p.first+k)*in.width:])
+				round(f, row)
+			} else {
+				clear(row)
+			}
 			for e, v := range row {
 				dst[e*p.lanes+k] = v
 			}

@@ -3,12 +3,15 @@ package oracle_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/paritygate/paritygate/gate/engine/enginetest"
 	"github.com/paritygate/paritygate/gate/oracle"
+	"github.com/paritygate/paritygate/gate/oracle/gguf"
 	"github.com/paritygate/paritygate/gate/oracle/gguf/ggufgen"
 	"github.com/paritygate/paritygate/gate/trace"
 )
@@ -236,4 +239,45 @@ func TestRunErrors(t *testing.T) {
 	if err := m.Run(context.Background(), []int32{1}, oracle.Options{}, none); err == nil || !strings.Contains(err.Error(), "closed") {
 		t.Errorf("a closed model: %v", err)
 	}
+}
+
+// A run allocates, all in all, less than one layer's weights in float64: they are
+// dequantised a block at a time.
+func TestMemory(t *testing.T) {
+	path := random(t, "llama", ggufgen.Config{Layers: 3, Width: 512, Heads: 8, FeedForward: 2048, Vocab: 4096, Type: gguf.F16})
+	m := load(t, path)
+	const layer = 8 * (3*512*2048 + 4*512*512)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	compute(t, m, []int32{1, 2, 3, 4, 5, 6, 7, 8}, oracle.Options{Sublayers: true})
+	runtime.ReadMemStats(&after)
+	// A core more has one more block.
+	most := uint64(layer/2 + 2<<20*runtime.GOMAXPROCS(0))
+	if got := after.TotalAlloc - before.TotalAlloc; got > most {
+		t.Errorf("%d bytes allocated, a layer in float64 has %d", got, layer)
+	} else {
+		t.Logf("%d bytes allocated, a layer in float64 has %d", got, layer)
+	}
+}
+
+// Runs side by side do not disturb one another.
+func TestConcurrentRuns(t *testing.T) {
+	m := load(t, enginetest.Zoo(t, "llama"))
+	tokens := enginetest.Prompt(code)
+	want := compute(t, m, tokens, oracle.Options{}).values["logits"]
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			err := m.Run(context.Background(), tokens, oracle.Options{}, func(name string, _ int, v []float64) error {
+				if name == "logits" && !slices.Equal(v, want) {
+					return errors.New("other logits")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }
