@@ -12,7 +12,7 @@ var _ = register(architecture{
 		f.refuseExperts()
 		p.embeddingScale = f.scale("embedding_scale")
 		p.residualScale = f.scale("residual_scale")
-		p.attentionScale = f.scale("attention.scale")
+		p.attentionScale = f.scale("attention.scale", p.attentionScale)
 		p.logitsDivisor = f.scale("logit_scale")
 		if rotates, err := f.file.Bool(f.key("rope.scaling.finetuned"), true); err != nil {
 			f.fail(err)

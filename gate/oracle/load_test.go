@@ -96,6 +96,7 @@ func TestLoadErrors(t *testing.T) {
 			d.Set("llama.rope.scaling.type", "linear")
 			d.Set("llama.rope.scaling.factor", float32(0))
 		}, "llama.rope.scaling.factor is 0"},
+		{"all see all", "llama", set("llama.attention.causal", false), "llama.attention.causal is false"},
 		{"experts", "llama", set("llama.expert_count", uint32(8)), "llama.expert_count is 8: mixtures of experts"},
 		{"long RoPE", "phi3", extra("rope_factors_long.weight", 8), "rope_factors_long.weight: long RoPE"},
 		{"other RoPE factors", "llama", extra("rope_freqs.weight", 9), "rope_freqs.weight"},
@@ -133,7 +134,7 @@ func TestDefaults(t *testing.T) {
 		{"keys have all heads", "llama", without("llama.attention.head_count_kv")},
 		{"all of a head is rotated", "llama", without("llama.rope.dimension_count")},
 		{"no context length", "llama", without("llama.context_length")},
-		{"multipliers of 1", "granite", without("granite.residual_scale")},
+		{"residual multiplier of 1", "granite", without("granite.residual_scale")},
 	} {
 		if err := edited(t, c.arch, c.change); err != nil {
 			t.Errorf("%s: %v", c.name, err)
@@ -186,6 +187,27 @@ func TestLinearScale(t *testing.T) {
 		if got := relL2(scaled, plain); got == 0 != same {
 			t.Errorf("factor %v: rel_l2 %g", factor, got)
 		}
+	}
+}
+
+// Granite without a scale of its own has 1/√d.
+func TestGraniteScale(t *testing.T) {
+	tokens := []int32{5, 6, 7, 8, 9}
+	var logits [2][]float64
+	for i, change := range []func(*gguf.Description){without("granite.attention.scale"), set("granite.attention.scale", float32(0.25))} {
+		d, err := ggufgen.RandomModel("granite", ggufgen.Config{Width: 64, Heads: 4}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(d)
+		path := filepath.Join(t.TempDir(), "m.gguf")
+		if err := gguf.Write(path, d); err != nil {
+			t.Fatal(err)
+		}
+		logits[i] = compute(t, load(t, path), tokens, oracle.Options{}).values["logits"]
+	}
+	if !slices.Equal(logits[0], logits[1]) {
+		t.Errorf("heads of 16: the scale is not 1/4: rel_l2 %g", relL2(logits[0], logits[1]))
 	}
 }
 

@@ -132,6 +132,11 @@ func (a *architecture) params(f *fields) params {
 	}
 	f.refuse(err == nil && !(eps >= 0 && eps < 1), "%s is %v: want 0 to 1", f.key(a.epsilonKey), eps)
 	p.epsilon = eps
+	causal, err := f.file.Bool(f.key("attention.causal"), true)
+	if err != nil {
+		f.fail(err)
+	}
+	f.refuse(err == nil && !causal, "%s is false: only causal attention is computed", f.key("attention.causal"))
 	if a.rope != ropeNone {
 		f.rope(&p)
 	}
