@@ -134,11 +134,16 @@ type Options struct {
 func New(cfg spec.Engine, o Options) (Engine, error) {
 	var e Engine
 	var err error
+	if _, err := Profile(cfg.Precision); err != nil {
+		return nil, err
+	}
 	switch cfg.Adapter {
 	case "exec":
 		e, err = newExec(cfg, o)
 	case "llamacpp":
 		e, err = newLlamaCpp(cfg, o)
+	case "builtin":
+		e, err = newBuiltin(cfg, o)
 	case "trace":
 		e, err = newTrace(cfg, o)
 	case "":

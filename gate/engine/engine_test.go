@@ -19,8 +19,8 @@ func TestNewRefuses(t *testing.T) {
 		cfg  spec.Engine
 		want string
 	}{
-		{"none", spec.Engine{}, "no adapter: want one of exec, llamacpp, trace"},
-		{"unknown", spec.Engine{Adapter: "vllm"}, `unknown adapter "vllm": want one of exec, llamacpp, trace`},
+		{"none", spec.Engine{}, "no adapter: want one of exec, llamacpp, builtin, trace"},
+		{"unknown", spec.Engine{Adapter: "vllm"}, `unknown adapter "vllm": want one of exec, llamacpp, builtin, trace`},
 		{"no command", spec.Engine{Adapter: "exec"}, "exec: command is empty: want a list, the program first"},
 		{"no trace", spec.Engine{Adapter: "exec", Command: []string{"a", "{{out}}"}},
 			"exec: neither command nor env uses {{trace}}: the engine would not know where to write"},
