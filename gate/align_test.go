@@ -48,7 +48,7 @@ func TestIntersect(t *testing.T) {
 
 // Whatever the two lists are, the segments name exactly the shared positions.
 func TestIntersectAgreesWithSets(t *testing.T) {
-	g := random(1)
+	g := seeded(1)
 	for range 500 {
 		pick := func() (out []int) {
 			for p := range 40 {
@@ -111,6 +111,7 @@ func TestForwardOrder(t *testing.T) {
 		{"the reference's place wins", []string{"embedding", "router", "layer_0_output"}, []string{"embedding", "layer_0_output", "router"},
 			[]string{"embedding", "router", "layer_0_output"}},
 		{"equal places go by name", []string{"layer_0_output", "b"}, []string{"layer_0_output", "a"}, []string{"layer_0_output", "a", "b"}},
+		{"each known name counts anew", []string{"embedding", "x", "layer_0_output", "b"}, []string{"layer_0_output", "c"}, []string{"embedding", "x", "layer_0_output", "b", "c"}},
 		{"no name is known", []string{"y", "x"}, []string{"x", "z"}, []string{"y", "x", "z"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -225,11 +226,11 @@ func TestAlignShards(t *testing.T) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, "a.safetensors"), trace.Meta{Positions: []int{13, 14}}, point{name: "embedding", rows: [][]float64{rows[3], rows[4]}})
-	write(t, filepath.Join(dir, "b.safetensors"), trace.Meta{Positions: []int{9, 11, 12}}, point{name: "embedding", rows: [][]float64{rows[5], rows[1], copied(rows, func(b [][]float64) { b[2][3] = 24 })[2]}})
-	cand := open(t, dir)
+	written(t, filepath.Join(dir, "a.safetensors"), trace.Meta{Positions: []int{13, 14}}, point{name: "embedding", rows: [][]float64{rows[3], rows[4]}})
+	written(t, filepath.Join(dir, "b.safetensors"), trace.Meta{Positions: []int{9, 11, 12}}, point{name: "embedding", rows: [][]float64{rows[5], rows[1], copied(rows, func(b [][]float64) { b[2][3] = 24 })[2]}})
+	cand := opened(t, dir)
 	s := parsed(t, "skip: {positions: [13]}\n")
-	r := compare(t, s, Options{}, Pair{"p", ref, cand})
+	r := compared(t, s, Options{}, Pair{"p", ref, cand})
 	c := checkpointOf(t, r, "embedding")
 	if c.Rows != 3 || c.Metrics["max_abs"] != 1 || c.Where.MaxAbsPosition != 12 || c.Where.MaxAbsElement != 3 {
 		t.Errorf("%d rows, max_abs %v at %+v; want 3 rows, 1 at position 12, element 3", c.Rows, c.Metrics["max_abs"], c.Where)

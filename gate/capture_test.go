@@ -33,7 +33,7 @@ func TestCapture(t *testing.T) {
 	if rec.TracePath != out || rec.Version != "1.2" || rec.Device != "abacus" {
 		t.Errorf("recording %+v", rec)
 	}
-	tr := open(t, out)
+	tr := opened(t, out)
 	var names []string
 	for _, c := range tr.Checkpoints {
 		names = append(names, c.Name, c.Source)
@@ -42,7 +42,7 @@ func TestCapture(t *testing.T) {
 		t.Errorf("wrote %v of %+v", names, tr.Meta)
 	}
 	// What was captured compares as what is run.
-	s := running(t, spec.Engine{Adapter: "trace", Path: out}, tiny(t, "good"), tokens("p", 4, 5, 6))
+	s := running(t, spec.Engine{Adapter: "trace", Path: out}, tiny(t, "good"), promptOf("p", 4, 5, 6))
 	if r, err := Run(context.Background(), s, RunOptions{Getenv: os.Getenv}); err != nil || r.Outcome != Pass {
 		t.Errorf("%v, %v", r, err)
 	}
@@ -60,7 +60,7 @@ func TestCaptureKeepsTheFolder(t *testing.T) {
 	if _, err := Capture(context.Background(), tiny(t, "good"), engine.Input{Name: "p", Tokens: []int32{1}}, out, RunOptions{Getenv: os.Getenv, Dir: dir, Role: engine.Reference}); err != nil {
 		t.Fatal(err)
 	}
-	open(t, filepath.Join(dir, "trace"))
+	opened(t, filepath.Join(dir, "trace"))
 }
 
 func TestCaptureFailures(t *testing.T) {
@@ -92,7 +92,7 @@ func TestCaptureOfSilentEngine(t *testing.T) {
 	if _, err := Capture(context.Background(), tiny(t, "silent"), in, out, RunOptions{Getenv: os.Getenv}); err != nil {
 		t.Fatal(err)
 	}
-	if got := open(t, out).Meta.Tokens; got != nil {
+	if got := opened(t, out).Meta.Tokens; got != nil {
 		t.Errorf("tokens %v: the engine did not say which it ran", got)
 	}
 }
@@ -100,19 +100,19 @@ func TestCaptureOfSilentEngine(t *testing.T) {
 // Rewritten, every byte of every row is the same, in every dtype, wherever the
 // rows begin.
 func TestRewriteKeepsEveryByte(t *testing.T) {
-	g := random(1)
+	g := seeded(1)
 	meta := trace.Meta{Engine: "e", EngineVersion: "v", Model: "m", WeightsSHA256: strings.Repeat("a", 64), ComputeDType: "f32", Device: "d", Prompt: "p",
 		Tokens: []int32{1, 2, 3, 4, 5, 6, 7, 8}, Positions: []int{2, 3, 7}, Extra: map[string]string{"note": "x"}}
 	var points []point
 	for i, d := range []trace.DType{trace.F32, trace.F16, trace.BF16, trace.F64} {
-		points = append(points, point{fmt.Sprintf("layer_%d_output", i), d, noise(g, 3, 5+i, 1)})
+		points = append(points, point{fmt.Sprintf("layer_%d_output", i), d, noisy(g, 3, 5+i, 1)})
 	}
 	from := made(t, meta, points...)
 	out := filepath.Join(t.TempDir(), "again.safetensors")
 	if err := Rewrite(from, out); err != nil {
 		t.Fatal(err)
 	}
-	to := open(t, out)
+	to := opened(t, out)
 	if !reflect.DeepEqual(to.Meta, from.Meta) {
 		t.Errorf("meta %+v, want %+v", to.Meta, from.Meta)
 	}
@@ -139,12 +139,12 @@ func sameValues(t *testing.T, from, to *trace.Trace) {
 // A long trace goes through a buffer, some rows at a time.
 func TestRewriteLongTrace(t *testing.T) {
 	width := bufferBytes/4/3 + 7 // two rows and a bit a buffer
-	from := made(t, trace.Meta{}, point{name: "logits", rows: noise(random(2), 7, width, 1)})
+	from := made(t, trace.Meta{}, point{name: "logits", rows: noisy(seeded(2), 7, width, 1)})
 	out := filepath.Join(t.TempDir(), "again.safetensors")
 	if err := Rewrite(from, out); err != nil {
 		t.Fatal(err)
 	}
-	sameValues(t, from, open(t, out))
+	sameValues(t, from, opened(t, out))
 }
 
 // A log of whole rows becomes a trace, under canonical names and with its positions.
@@ -154,11 +154,11 @@ func TestRewriteLog(t *testing.T) {
 	}
 	dir := t.TempDir()
 	out := filepath.Join(dir, "x.safetensors")
-	from := open(t, jsonl(t, line("l_out-0", 5, "[2]", "1,2"), line("l_out-0", 6, "[1,2]", "3,4"), line("logits", 5, "[3]", "1,2,3"), line("logits", 6, "[3]", "4,5,6")))
+	from := opened(t, jsonl(t, line("l_out-0", 5, "[2]", "1,2"), line("l_out-0", 6, "[1,2]", "3,4"), line("logits", 5, "[3]", "1,2,3"), line("logits", 6, "[3]", "4,5,6")))
 	if err := Rewrite(from, out); err != nil {
 		t.Fatal(err)
 	}
-	to := open(t, out)
+	to := opened(t, out)
 	sameValues(t, from, to)
 	if to.Checkpoints[0].Name != "layer_0_output" || to.Checkpoints[0].Source != "layer_0_output" || !slices.Equal(to.Meta.Positions, []int{5, 6}) {
 		t.Errorf("%+v of %+v", to.Checkpoints[0], to.Meta)
@@ -172,7 +172,7 @@ func TestRewriteLog(t *testing.T) {
 		{[]string{line("l_out-0", 5, "[1]", "1"), line("l_out-0", 6, "[1]", "1"), line("logits", 6, "[1]", "1")}, "hold other positions"},
 	} {
 		path := filepath.Join(dir, "refused.safetensors")
-		if err := Rewrite(open(t, jsonl(t, c.lines...)), path); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := Rewrite(opened(t, jsonl(t, c.lines...)), path); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v, want %q", c.lines, err, c.want)
 		}
 		if _, err := os.Stat(path); err == nil {
@@ -183,7 +183,7 @@ func TestRewriteLog(t *testing.T) {
 
 // A source that is cut while it is copied leaves no file.
 func TestRewriteCutSource(t *testing.T) {
-	from := made(t, trace.Meta{}, point{name: "logits", rows: noise(random(2), 8, 1000, 1)})
+	from := made(t, trace.Meta{}, point{name: "logits", rows: noisy(seeded(2), 8, 1000, 1)})
 	if err := os.Truncate(from.Path, 9000); err != nil {
 		t.Fatal(err)
 	}

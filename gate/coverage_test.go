@@ -102,13 +102,13 @@ func TestMinPositionsOverPrompts(t *testing.T) {
 
 // What one side lacks is listed, and the counts are of the least covered checkpoint.
 func TestCoverage(t *testing.T) {
-	rows := noise(random(9), 6, 8, 1)
+	rows := noisy(seeded(9), 6, 8, 1)
 	ref := []point{{name: "embedding", rows: rows}, {name: "layer_0_output", rows: rows}, {name: "final_norm", rows: rows}}
 	cand := []point{{name: "embedding", rows: rows[:4]}, {name: "final_norm", rows: matrix(4, 9, func(i, j int) float64 { return 1 })}, {name: "logits", rows: rows[:4]}}
 	p := pairOf(t, ref, cand)
 	q := pairOf(t, ref[:1], []point{{name: "embedding", rows: rows}})
 	q.Prompt = "q"
-	r := compare(t, parsed(t, "require: {checkpoints: [final_norm]}\n"), Options{}, p, q)
+	r := compared(t, parsed(t, "require: {checkpoints: [final_norm]}\n"), Options{}, p, q)
 	want := Coverage{Checkpoints: Count{1, 3, 3}, Positions: Count{4, 6, 4}, Elements: Count{8, 8, 8}, Missing: []Missing{
 		{"p", "layer_0_output", "candidate", false, "the candidate did not record it"},
 		{"p", "logits", "reference", false, "the reference did not record it"},
@@ -122,7 +122,7 @@ func TestCoverage(t *testing.T) {
 	}
 	// Checkpoints without a shared position are not compared, and say so.
 	far := Pair{"p", made(t, trace.Meta{}, ref[0]), made(t, trace.Meta{Positions: []int{10, 11, 12, 13, 14, 15}}, ref[0])}
-	r = compare(t, parsed(t, ""), Options{}, far)
+	r = compared(t, parsed(t, ""), Options{}, far)
 	if r.Outcome != Incomplete || len(r.Checkpoints) != 0 || len(r.Coverage.Missing) != 1 || r.Coverage.Missing[0].Reason != "no position is in both traces" ||
 		r.Coverage.Positions != (Count{0, 6, 6}) {
 		t.Errorf("no shared position: %v, %+v", r.Outcome, r.Coverage)
@@ -151,12 +151,12 @@ func TestTokensDiffer(t *testing.T) {
 
 // Other tokens make a run incomplete, and no figure of it is shown.
 func TestInputsDiffer(t *testing.T) {
-	rows := noise(random(9), 3, 8, 1)
+	rows := noisy(seeded(9), 3, 8, 1)
 	with := func(tokens ...int32) *trace.Trace {
 		return made(t, trace.Meta{Tokens: tokens}, point{name: "logits", rows: rows})
 	}
 	silent := made(t, trace.Meta{}, point{name: "logits", rows: rows})
-	r := compare(t, parsed(t, ""), Options{}, Pair{"p", with(1, 2, 3), with(1, 2, 4)})
+	r := compared(t, parsed(t, ""), Options{}, Pair{"p", with(1, 2, 3), with(1, 2, 4)})
 	if r.Outcome != Incomplete || len(r.Checkpoints) != 0 || r.Coverage.Positions.Compared != 0 {
 		t.Errorf("%v, %d checkpoints, %+v", r.Outcome, len(r.Checkpoints), r.Coverage)
 	}
@@ -164,15 +164,21 @@ func TestInputsDiffer(t *testing.T) {
 		t.Errorf("reasons %q", r.Reasons)
 	}
 	for _, p := range []Pair{{"p", with(1, 2, 3), with(1, 2, 3)}, {"p", silent, with(1, 2, 3)}, {"p", with(1, 2, 3), silent}} {
-		r := compare(t, parsed(t, ""), Options{}, p)
+		r := compared(t, parsed(t, ""), Options{}, p)
 		if in := r.Prompts[0]; r.Outcome != Pass || in.InputsDiffer != "" || in.Tokens != 3 || in.SHA256 != tokensHash([]int32{1, 2, 3}) {
 			t.Errorf("%v %v: %+v", r.Outcome, r.Reasons, in)
 		}
 	}
 	// One prompt with other tokens spoils the run, whatever the next one says.
-	r = compare(t, parsed(t, ""), Options{}, Pair{"p", with(1, 5, 6), with(2, 5, 6)}, Pair{"q", with(1, 2, 3), with(1, 2, 3)})
+	r = compared(t, parsed(t, ""), Options{}, Pair{"p", with(1, 5, 6), with(2, 5, 6)}, Pair{"q", with(1, 2, 3), with(1, 2, 3)})
 	if r.Outcome != Incomplete || len(r.Checkpoints) != 1 {
 		t.Errorf("%v, %d checkpoints", r.Outcome, len(r.Checkpoints))
+	}
+	// Not even a failure elsewhere: the inputs are to be mended first.
+	wrong := made(t, trace.Meta{Tokens: []int32{1, 2, 3}}, point{name: "logits", rows: scaled(rows, 2)})
+	r = compared(t, parsed(t, ""), Options{}, Pair{"p", with(1, 5, 6), with(2, 5, 6)}, Pair{"q", with(1, 2, 3), wrong})
+	if r.Outcome != Incomplete || r.Checkpoints[0].Status != Failed || len(r.Reasons) != 1 || !strings.HasPrefix(r.Reasons[0], "the engines did not get") {
+		t.Errorf("%v, %s: %q", r.Outcome, r.Checkpoints[0].Status, r.Reasons)
 	}
 	if a, b := tokensHash([]int32{1, 2}), tokensHash([]int32{1, 2, 0}); a == b || len(a) != 64 {
 		t.Errorf("hashes %s and %s", a, b)

@@ -26,7 +26,7 @@ type pass struct {
 
 // soundPass is a forward pass in which rows differ in size, as real ones do.
 func soundPass(seed uint64) *pass {
-	g := random(seed)
+	g := seeded(seed)
 	p := &pass{}
 	sizes := make([]float64, plantRows)
 	for i := range sizes {
@@ -34,10 +34,10 @@ func soundPass(seed uint64) *pass {
 	}
 	p.embedding = matrix(plantRows, plantWidth, func(i, _ int) float64 { return sizes[i] * g.NormFloat64() })
 	for l := range p.steps {
-		p.steps[l] = noise(g, plantRows, plantWidth, 0.8)
+		p.steps[l] = noisy(g, plantRows, plantWidth, 0.8)
 	}
 	p.norm = func(x [][]float64) [][]float64 { return scaled(x, 0.7) }
-	weights := noise(g, plantWidth, 2*plantWidth, 0.3)
+	weights := noisy(g, plantWidth, 2*plantWidth, 0.3)
 	p.head = func(x [][]float64) [][]float64 {
 		return matrix(len(x), 2*plantWidth, func(i, j int) (v float64) {
 			for k := range x[i] {
@@ -67,7 +67,7 @@ func (p *pass) points() []point {
 
 // rounded adds what another order of additions would: errors far below the limits.
 func rounded(points []point) []point {
-	g := random(99)
+	g := seeded(99)
 	for i, p := range points {
 		points[i].rows = matrix(len(p.rows), len(p.rows[0]), func(a, b int) float64 { return p.rows[a][b] * (1 + 2e-8*g.NormFloat64()) })
 	}
@@ -76,7 +76,7 @@ func rounded(points []point) []point {
 
 // errorsOf are rows in random directions whose size beside s's rows is rel.
 func errorsOf(seed uint64, s [][]float64, rel func(row int) float64) [][]float64 {
-	e := noise(random(seed), len(s), len(s[0]), 1)
+	e := noisy(seeded(seed), len(s), len(s[0]), 1)
 	return matrix(len(s), len(s[0]), func(i, j int) float64 { return e[i][j] / norm(e[i]) * norm(s[i]) * rel(i) })
 }
 
@@ -85,7 +85,7 @@ func diagnosed(t *testing.T, change func(p *pass)) *Result {
 	t.Helper()
 	wrong := soundPass(7)
 	change(wrong)
-	r := compare(t, parsed(t, "garbage: {candidate: mask}\n"), Options{}, pairOf(t, soundPass(7).points(), rounded(wrong.points())))
+	r := compared(t, parsed(t, "garbage: {candidate: mask}\n"), Options{}, pairOf(t, soundPass(7).points(), rounded(wrong.points())))
 	return r
 }
 
@@ -143,7 +143,7 @@ func TestDiagnosis(t *testing.T) {
 		},
 			"multiplier", "a multiplier", "logits", High, "the candidate is 0.25 × the reference; that explains 100 % of the error"},
 		{"a channel of a layer", func(p *pass) {
-			g := random(3)
+			g := seeded(3)
 			p.steps[1] = copied(p.steps[1], func(b [][]float64) {
 				for i := range b {
 					b[i][17] += g.NormFloat64()
@@ -151,7 +151,7 @@ func TestDiagnosis(t *testing.T) {
 			})
 		}, "channel", "one channel: a weight row, or an element of a norm or bias", "layer_1_output", High, "channel 17 holds 100 % of the error"},
 		{"a row of the output matrix", func(p *pass) {
-			head, g := p.head, random(3)
+			head, g := p.head, seeded(3)
 			p.head = func(x [][]float64) [][]float64 {
 				return copied(head(x), func(b [][]float64) {
 					for i := range b {
@@ -187,9 +187,9 @@ func TestDiagnosis(t *testing.T) {
 			})
 		}, "norm_epsilon", "a norm's epsilon", "layer_0_output", Medium, "rows are off in proportion to mean(x²)^−1.00 of the layer's input (correlation 1.00): the smallest suffer most"},
 		{"a weight column", func(p *pass) {
-			g := random(3)
-			v := noise(g, 1, plantWidth, 0.1)[0]
-			size := noise(g, plantRows, 1, 1)
+			g := seeded(3)
+			v := noisy(g, 1, plantWidth, 0.1)[0]
+			size := noisy(g, plantRows, 1, 1)
 			p.steps[2] = plus(p.steps[2], matrix(plantRows, plantWidth, func(i, j int) float64 { return (2 + size[i][0]) * v[j] }))
 		}, "channel", "one weight column inside the layer", "layer_2_output", Medium, "all rows are off along one vector, which holds 100 % of the error"},
 		{"an embedding of other tokens", func(p *pass) { p.embedding = plus(p.embedding, errorsOf(5, p.embedding, flat(0.5))) },
@@ -232,7 +232,7 @@ func TestDiagnosis(t *testing.T) {
 func TestDiagnosisWithoutInput(t *testing.T) {
 	ref, wrong := soundPass(7), soundPass(7)
 	wrong.steps[1] = plus(wrong.steps[1], errorsOf(5, wrong.steps[1], func(int) float64 { return 0.3 }))
-	r := compare(t, parsed(t, ""), Options{}, pairOf(t, ref.points()[2:3], wrong.points()[2:3]))
+	r := compared(t, parsed(t, ""), Options{}, pairOf(t, ref.points()[2:3], wrong.points()[2:3]))
 	if r.Outcome != Fail || len(r.Diagnosis) != 0 {
 		t.Errorf("%v: %+v; nothing can be said of layer 1 alone", r.Outcome, r.Diagnosis)
 	}
@@ -247,7 +247,7 @@ func TestDiagnosisOfPrompt(t *testing.T) {
 	points[1].rows[3][5] = math.NaN() // layer 0, one value
 	p, q := pairOf(t, good.points(), good.points()), pairOf(t, good.points(), points)
 	q.Prompt = "q"
-	r := compare(t, parsed(t, "garbage: {candidate: mask}\n"), Options{}, p, q)
+	r := compared(t, parsed(t, "garbage: {candidate: mask}\n"), Options{}, p, q)
 	if d := r.FirstDivergence; d == nil || d.Prompt != "q" || d.Checkpoint != "layer_1_output" {
 		t.Fatalf("first divergence %+v", d)
 	}
@@ -298,10 +298,13 @@ func TestDiagnosisOfPlantedGarbage(t *testing.T) {
 	for kind, values := range map[string][2]float64{"heap_pointer": {5e7, 1e-42}, "non_finite": {math.NaN(), 1}, "huge": {-4e12, 1}} {
 		wrong := soundPass(7).points()
 		wrong[5].rows[11][2], wrong[5].rows[11][3] = values[0], values[1]
-		r := compare(t, parsed(t, ""), Options{}, pairOf(t, soundPass(7).points(), wrong))
+		r := compared(t, parsed(t, ""), Options{}, pairOf(t, soundPass(7).points(), wrong))
 		if r.Outcome != Fail || r.FirstDivergence.Checkpoint != "final_norm" || r.FirstDivergence.Position != 11 || len(r.Diagnosis) == 0 || r.Diagnosis[0].Kind != kind {
 			t.Errorf("%s: %v at %+v: %+v", kind, r.Outcome, r.FirstDivergence, r.Diagnosis)
 			continue
+		}
+		if c := checkpointOf(t, r, "embedding"); c.Status != Passed || len(c.Findings) > 0 {
+			t.Errorf("%s at the final norm is held against the embedding: %+v", kind, c.Findings)
 		}
 		has(t, r.Diagnosis[0].Evidence, "final_norm of the candidate", "elements 2", "at positions 11")
 	}
@@ -355,7 +358,7 @@ func TestSampleOfLongPrompts(t *testing.T) {
 			t.Errorf("%d of %d rows", n, total)
 		}
 	}
-	rows := noise(random(2), 400, 8, 1)
+	rows := noisy(seeded(2), 400, 8, 1)
 	at := make([]int, 400)
 	for i := range at {
 		at[i] = 5 + i + i/100 // three holes
@@ -369,7 +372,7 @@ func TestSampleOfLongPrompts(t *testing.T) {
 		t.Errorf("sample %v, last %v", s.positions, s.last)
 	}
 	for i, p := range s.positions {
-		if row := slices.Index(at, p); s.ref[i][7] != stored(trace.F32, rows[row][7]) || s.cand[i][7] != s.ref[i][7] {
+		if row := slices.Index(at, p); s.ref[i][7] != storedAs(trace.F32, rows[row][7]) || s.cand[i][7] != s.ref[i][7] {
 			t.Fatalf("position %d has the values of another row", p)
 		}
 	}

@@ -83,7 +83,7 @@ func tiny(t testing.TB, mode string) spec.Engine {
 // recordedEngine hands out a trace that a made engine would write for tokens.
 func recordedEngine(t testing.TB, meta trace.Meta, points ...point) spec.Engine {
 	t.Helper()
-	return spec.Engine{Adapter: "trace", Path: write(t, filepath.Join(t.TempDir(), "recorded.safetensors"), meta, points...)}
+	return spec.Engine{Adapter: "trace", Path: written(t, filepath.Join(t.TempDir(), "recorded.safetensors"), meta, points...)}
 }
 
 // running is a spec of two engines and prompts.
@@ -95,4 +95,4 @@ func running(t testing.TB, reference, candidate spec.Engine, prompts ...spec.Pro
 	return s
 }
 
-func tokens(name string, ids ...int32) spec.Prompt { return spec.Prompt{Name: name, Tokens: ids} }
+func promptOf(name string, ids ...int32) spec.Prompt { return spec.Prompt{Name: name, Tokens: ids} }

@@ -12,7 +12,7 @@ import (
 
 // planted is a pair of one checkpoint with garbage of every kind on both sides.
 func planted(t *testing.T) Pair {
-	rows := noise(random(8), 20, 32, 1)
+	rows := noisy(seeded(8), 20, 32, 1)
 	ref := copied(rows, func(b [][]float64) {
 		b[2][9], b[5][9] = 1e20, -2e15
 		b[7][11] = math.NaN()
@@ -41,7 +41,7 @@ func TestGarbagePolicies(t *testing.T) {
 		{"garbage: {candidate: keep}\n", "mask", "keep", 1, Fail, math.Inf(1), 0},
 		{"garbage: {above: 1e13, candidate: keep}\nskip: {positions: [3]}\n", "mask", "keep", 0, Fail, 3e12, 0},
 	} {
-		r := compare(t, parsed(t, "tolerances: {preset: f32}\n"+c.yaml), Options{}, planted(t))
+		r := compared(t, parsed(t, "tolerances: {preset: f32}\n"+c.yaml), Options{}, planted(t))
 		cp := checkpointOf(t, r, "layer_0_output")
 		if r.Outcome != c.outcome || cp.NonFinite != c.nonFinite || !near(float64(cp.Metrics["max_abs"]), c.maxAbs, 1e-6) {
 			t.Errorf("%q: %v, %d cannot be subtracted, max_abs %v; want %v, %d, %v", c.yaml, r.Outcome, cp.NonFinite, cp.Metrics["max_abs"], c.outcome, c.nonFinite, c.maxAbs)
@@ -65,7 +65,7 @@ func TestGarbagePolicies(t *testing.T) {
 
 // Every kind is counted and named by position and element, reference first.
 func TestGarbageIsNamed(t *testing.T) {
-	r := compare(t, parsed(t, ""), Options{}, planted(t))
+	r := compared(t, parsed(t, ""), Options{}, planted(t))
 	at := func(engine, kind string, n int64, positions, elements []int) Garbage {
 		return Garbage{Engine: engine, Prompt: "p", Checkpoint: "layer_0_output", Kind: kind, Policy: map[string]string{"reference": "mask", "candidate": "fail"}[engine],
 			Count: n, Positions: positions, Elements: elements}

@@ -22,14 +22,14 @@ type point struct {
 	rows  [][]float64
 }
 
-// encode appends v as the dtype has it, rounded to nearest even. It shares no
+// encodeAs appends v as the dtype has it, rounded to nearest even. It shares no
 // code with the readers under test.
-func encode(to []byte, d trace.DType, v float64) []byte {
+func encodeAs(to []byte, d trace.DType, v float64) []byte {
 	switch d {
 	case trace.F64:
 		return binary.LittleEndian.AppendUint64(to, math.Float64bits(v))
 	case trace.F16:
-		return binary.LittleEndian.AppendUint16(to, half(v))
+		return binary.LittleEndian.AppendUint16(to, halfOf(v))
 	case trace.BF16:
 		bits := math.Float32bits(float32(v))
 		if v == v && !math.IsInf(v, 0) {
@@ -40,7 +40,7 @@ func encode(to []byte, d trace.DType, v float64) []byte {
 	return binary.LittleEndian.AppendUint32(to, math.Float32bits(float32(v)))
 }
 
-func half(v float64) uint16 {
+func halfOf(v float64) uint16 {
 	sign := uint16(0)
 	if math.Signbit(v) {
 		sign, v = 0x8000, -v
@@ -58,9 +58,9 @@ func half(v float64) uint16 {
 	return sign | (uint16(e+13)<<10 + uint16(mantissa))
 }
 
-// stored is v as a trace of that dtype holds it.
-func stored(d trace.DType, v float64) float64 {
-	b := encode(nil, d, v)
+// storedAs is v as a trace of that dtype holds it.
+func storedAs(d trace.DType, v float64) float64 {
+	b := encodeAs(nil, d, v)
 	switch d {
 	case trace.F64:
 		return v
@@ -99,7 +99,7 @@ func writeTrace(path string, meta trace.Meta, points ...point) error {
 		for _, row := range p.rows {
 			var b []byte
 			for _, v := range row {
-				b = encode(b, p.dtype, v)
+				b = encodeAs(b, p.dtype, v)
 			}
 			if err := w.Append(p.name, b); err != nil {
 				return err
@@ -109,8 +109,8 @@ func writeTrace(path string, meta trace.Meta, points ...point) error {
 	return w.Close()
 }
 
-// write makes a trace at path and returns it.
-func write(t testing.TB, path string, meta trace.Meta, points ...point) string {
+// written makes a trace at path and returns it.
+func written(t testing.TB, path string, meta trace.Meta, points ...point) string {
 	t.Helper()
 	if err := writeTrace(path, meta, points...); err != nil {
 		t.Fatal(err)
@@ -118,8 +118,8 @@ func write(t testing.TB, path string, meta trace.Meta, points ...point) string {
 	return path
 }
 
-// open opens a trace until the test ends.
-func open(t testing.TB, path string) *trace.Trace {
+// opened opens a trace until the test ends.
+func opened(t testing.TB, path string) *trace.Trace {
 	t.Helper()
 	tr, err := trace.Open(path, trace.Options{})
 	if err != nil {
@@ -132,7 +132,7 @@ func open(t testing.TB, path string) *trace.Trace {
 // made writes and opens a trace.
 func made(t testing.TB, meta trace.Meta, points ...point) *trace.Trace {
 	t.Helper()
-	return open(t, write(t, filepath.Join(t.TempDir(), "trace.safetensors"), meta, points...))
+	return opened(t, written(t, filepath.Join(t.TempDir(), "trace.safetensors"), meta, points...))
 }
 
 // pairOf is two made traces of one prompt.
@@ -151,7 +151,7 @@ func parsed(t testing.TB, yaml string) *spec.Spec {
 	return s
 }
 
-func compare(t testing.TB, s *spec.Spec, o Options, pairs ...Pair) *Result {
+func compared(t testing.TB, s *spec.Spec, o Options, pairs ...Pair) *Result {
 	t.Helper()
 	r, err := Compare(context.Background(), s, pairs, o)
 	if err != nil {
@@ -182,10 +182,10 @@ func matrix(rows, width int, f func(row, element int) float64) [][]float64 {
 	return out
 }
 
-func random(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)) }
+func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)) }
 
-// noise is rows of normally distributed values.
-func noise(g *rand.Rand, rows, width int, size float64) [][]float64 {
+// noisy is rows of normally distributed values.
+func noisy(g *rand.Rand, rows, width int, size float64) [][]float64 {
 	return matrix(rows, width, func(int, int) float64 { return size * g.NormFloat64() })
 }
 

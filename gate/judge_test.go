@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/paritygate/paritygate/gate/metric"
+	"github.com/paritygate/paritygate/gate/spec"
 )
 
 // measuredAt is a checkpoint with these metrics, measured and not judged yet.
@@ -172,6 +173,20 @@ func TestWidening(t *testing.T) {
 	}
 }
 
+func TestWidened(t *testing.T) {
+	for _, c := range []struct{ in, want spec.Applied }{
+		{spec.Applied{Metric: "rel_l2", Value: 3}, spec.Applied{Metric: "rel_l2", Value: 6}},
+		{spec.Applied{Metric: "nmse", Value: 3}, spec.Applied{Metric: "nmse", Value: 12}},
+		{spec.Applied{Metric: "added", Value: 3, Unit: 5}, spec.Applied{Metric: "added", Value: 3, Unit: 10}},
+		{spec.Applied{Metric: "over_1pct", Value: 0.25}, spec.Applied{Metric: "over_1pct", Value: 0.25}},
+		{spec.Applied{Metric: "cosine", Value: 0.25}, spec.Applied{Metric: "cosine", Value: 0.25}},
+	} {
+		if got := widened(c.in, 2); got != c.want {
+			t.Errorf("%+v, want %+v", got, c.want)
+		}
+	}
+}
+
 func TestUseOf(t *testing.T) {
 	lower, _ := metric.Lookup("rel_l2")
 	higher, _ := metric.Lookup("cosine")
@@ -288,7 +303,7 @@ func TestRound9(t *testing.T) {
 	if got := round9(math.NaN()); got == got {
 		t.Errorf("NaN became %v", got)
 	}
-	g := random(1)
+	g := seeded(1)
 	for range 10000 {
 		x := math.Exp(g.NormFloat64() * 30)
 		y := round9(x)

@@ -35,7 +35,7 @@ func TestPrecisionOf(t *testing.T) {
 // gridTrace is a trace of hidden states that lie on a grid of their own.
 func gridTrace(t *testing.T, stored trace.DType, compute string, values func(i, j int) float64) *trace.Trace {
 	t.Helper()
-	fine := noise(random(4), 2, 16, 1)
+	fine := noisy(seeded(4), 2, 16, 1)
 	return made(t, trace.Meta{ComputeDType: compute},
 		point{"embedding", trace.F32, fine}, // embeddings are looked up, not computed: they tell nothing
 		point{"layer_0_output", stored, matrix(2, 16, values)},
@@ -45,9 +45,9 @@ func gridTrace(t *testing.T, stored trace.DType, compute string, values func(i, 
 }
 
 func TestTellPrecision(t *testing.T) {
-	g := random(3)
+	g := seeded(3)
 	on := func(d trace.DType) func(i, j int) float64 {
-		return func(i, j int) float64 { return stored(d, g.NormFloat64()) }
+		return func(i, j int) float64 { return storedAs(d, g.NormFloat64()) }
 	}
 	for _, c := range []struct {
 		name, compute   string
@@ -67,13 +67,13 @@ func TestTellPrecision(t *testing.T) {
 		{"words that name nothing", "our kernels", trace.F32, on(trace.BF16), "bf16", "has hidden states that lie on the bf16 grid"},
 		{"one element off the grid", "", trace.F32, func(i, j int) float64 {
 			if j == 15 {
-				return 1 + 0x1p-20
+				return 1 + 0x1p-11
 			}
 			return 1
 		}, "", ""},
 		{"one element off the bf16 grid", "", trace.F32, func(i, j int) float64 {
 			if j == 3 {
-				return 1 + 0x1p-9
+				return 1 + 0x1p-8
 			}
 			return 1
 		}, "f16", "has hidden states that lie on the f16 grid"},
@@ -87,7 +87,7 @@ func TestTellPrecision(t *testing.T) {
 		})
 	}
 	// Two layers on two grids: neither holds.
-	mixed := made(t, trace.Meta{}, point{"layer_0_output", trace.BF16, noise(g, 2, 8, 1)}, point{"layer_1_output", trace.F16, noise(g, 2, 8, 1)})
+	mixed := made(t, trace.Meta{}, point{"layer_0_output", trace.BF16, noisy(g, 2, 8, 1)}, point{"layer_1_output", trace.F16, noisy(g, 2, 8, 1)})
 	if grid, err := gridOf(mixed); grid != "" || err != nil {
 		t.Errorf("mixed grids read as %q, %v", grid, err)
 	}

@@ -15,7 +15,7 @@ import (
 func orchLogs(t *testing.T) Pair {
 	t.Helper()
 	dir := filepath.Join("trace", "testdata", "orch-logs")
-	return Pair{"haiku", open(t, filepath.Join(dir, "llama_hidden_states.jsonl")), open(t, filepath.Join(dir, "our_hidden_states.jsonl"))}
+	return Pair{"haiku", opened(t, filepath.Join(dir, "llama_hidden_states.jsonl")), opened(t, filepath.Join(dir, "our_hidden_states.jsonl"))}
 }
 
 // The figures that the logs' authors published for the tokens both have, as
@@ -56,7 +56,7 @@ func TestPublishedFigures(t *testing.T) {
 // Judged as anyone would judge them, the garbage is left out and named, what
 // could not be compared is counted, and the logs still disagree.
 func TestRealLogs(t *testing.T) {
-	r := compare(t, spec.Default(), Options{}, orchLogs(t))
+	r := compared(t, spec.Default(), Options{}, orchLogs(t))
 	if r.Outcome != Fail || r.ExitCode != 1 {
 		t.Errorf("%v, exit %d: %v", r.Outcome, r.ExitCode, r.Reasons)
 	}
@@ -91,7 +91,7 @@ func TestRealLogs(t *testing.T) {
 }
 
 func TestPositions(t *testing.T) {
-	rows := noise(random(1), 3, 4, 1)
+	rows := noisy(seeded(1), 3, 4, 1)
 	wrong := copied(rows, func(b [][]float64) { b[1][2] += 2; b[1][0] -= 1; b[2][3] = math.NaN() })
 	p := pairOf(t, []point{{name: "embedding", rows: rows}, {name: "logits", rows: rows}}, []point{{name: "embedding", rows: wrong}, {name: "final_norm", rows: rows}})
 	got, err := Positions(parsed(t, "garbage: {candidate: keep}\nskip: {positions: [0]}\n"), p, "embedding")

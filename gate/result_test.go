@@ -56,7 +56,7 @@ func TestOutcomeText(t *testing.T) {
 
 // A result without measurements is incomplete, and its lists are empty, not null.
 func TestEmptyResult(t *testing.T) {
-	r := compare(t, spec.Default(), Options{Version: "v1", Portable: true})
+	r := compared(t, spec.Default(), Options{Version: "v1", Portable: true})
 	if r.Outcome != Incomplete || r.ExitCode != 3 || r.Version != 1 || r.Environment.Paritygate != "v1" || r.Environment.Kernel != "portable" || r.Environment.OS == "" {
 		t.Errorf("%+v", r)
 	}
@@ -84,10 +84,10 @@ func TestPromptName(t *testing.T) {
 
 // What a trace says of its engine is in the result, word for word.
 func TestEngineInfo(t *testing.T) {
-	rows := noise(random(1), 2, 8, 1)
+	rows := noisy(seeded(1), 2, 8, 1)
 	ref := made(t, trace.Meta{Engine: "e", EngineVersion: "v", Model: "m", WeightsSHA256: strings.Repeat("a", 64), ComputeDType: "torch.bfloat16", Device: "d"}, point{name: "logits", rows: rows})
 	cand := made(t, trace.Meta{}, point{name: "logits", rows: rows})
-	r := compare(t, spec.Default(), Options{}, Pair{"p", ref, cand})
+	r := compared(t, spec.Default(), Options{}, Pair{"p", ref, cand})
 	want := EngineInfo{Name: "e", Adapter: "trace", Version: "v", Model: "m", WeightsSHA256: strings.Repeat("a", 64), ComputeDType: "torch.bfloat16",
 		Precision: "bf16", PrecisionFrom: "says that it computes in torch.bfloat16", Device: "d", Trace: ref.Path}
 	if !reflect.DeepEqual(r.Engines.Reference, want) {

@@ -16,7 +16,7 @@ func statsOf(rel, maxAbs, added float64) *metric.Stats {
 // A million rows cost no more than 2048 buckets, and nothing that is read from
 // them depends on how often neighbours were joined.
 func TestProfileStaysSmall(t *testing.T) {
-	p, g := newProfile(), random(1)
+	p, g := newProfile(), seeded(1)
 	worst, worstAt, sum, positions := -1.0, 0, 0.0, 0
 	const rows = 1_000_000
 	for i := range rows {
@@ -60,7 +60,7 @@ func TestProfileStaysSmall(t *testing.T) {
 
 // At each row around a halving the profile says the same as a plain list.
 func TestProfileAroundHalving(t *testing.T) {
-	p, g := newProfile(), random(2)
+	p, g := newProfile(), seeded(2)
 	var all []float64
 	sum := 0.0
 	for i := range 3*maxBuckets + 5 {
@@ -120,7 +120,7 @@ func TestFirstPositionOverLimit(t *testing.T) {
 		func(p ProfilePoint) Value { return p.RelL2 }, func(p ProfilePoint) Value { return p.MaxAbs }, func(p ProfilePoint) Value { return p.Added },
 	}
 	for seed := range uint64(300) {
-		g := random(100 + seed)
+		g := seeded(100 + seed)
 		n := 1 + g.IntN(400)
 		p := newProfile()
 		values := make([][3]float64, n)

@@ -33,7 +33,7 @@ func ran(t *testing.T, s *spec.Spec, o RunOptions) *Result {
 }
 
 func TestRunTwoPrompts(t *testing.T) {
-	s := running(t, tiny(t, "good"), tiny(t, "good"), tokens("one", 1, 2, 3), tokens("two", 5, 6))
+	s := running(t, tiny(t, "good"), tiny(t, "good"), promptOf("one", 1, 2, 3), promptOf("two", 5, 6))
 	var said []string
 	r := ran(t, s, RunOptions{Options: Options{Version: "v9"}, Status: func(w string) { said = append(said, w) }})
 	if r.Outcome != Pass || len(r.Prompts) != 2 || len(r.Checkpoints) != 4 || len(r.Warnings) != 0 || r.Environment.Paritygate != "v9" {
@@ -65,12 +65,12 @@ func TestRunTwoPrompts(t *testing.T) {
 }
 
 func TestRunFinds(t *testing.T) {
-	s := running(t, tiny(t, "good"), tiny(t, "off"), tokens("p", 1, 2, 3))
+	s := running(t, tiny(t, "good"), tiny(t, "off"), promptOf("p", 1, 2, 3))
 	r := ran(t, s, RunOptions{})
 	if r.Outcome != Fail || r.FirstDivergence == nil || r.FirstDivergence.Checkpoint != "embedding" || len(r.Diagnosis) == 0 || r.Diagnosis[0].Title != "embedding: a scale" {
 		t.Errorf("%v %v: %+v", r.Outcome, r.Reasons, r.Diagnosis)
 	}
-	s = running(t, tiny(t, "named"), tiny(t, "good"), tokens("p", 1, 2, 3))
+	s = running(t, tiny(t, "named"), tiny(t, "good"), promptOf("p", 1, 2, 3))
 	s.Engines.Reference.Names = []spec.NameRule{{Pattern: "embd_(.*)", Replacement: "embedding"}}
 	s.Require.Checkpoints = []string{"embedding"}
 	if r := ran(t, s, RunOptions{}); r.Outcome != Pass || len(r.Checkpoints) != 2 {
@@ -87,24 +87,24 @@ func TestReferenceTokensReachTheCandidate(t *testing.T) {
 		t.Errorf("%v %v: %+v", r.Outcome, r.Reasons, r.Prompts)
 	}
 	// Nor do those of the spec count, once the reference says that it ran others.
-	r = ran(t, running(t, reference, tiny(t, "good"), tokens("ids", 1, 2)), RunOptions{})
+	r = ran(t, running(t, reference, tiny(t, "good"), promptOf("ids", 1, 2)), RunOptions{})
 	if r.Outcome != Pass || r.Prompts[0].SHA256 != tokensHash([]int32{41, 5, 7}) {
 		t.Errorf("%v %v: %+v", r.Outcome, r.Reasons, r.Prompts)
 	}
 	// A reference that does not say ran what it was given.
-	r = ran(t, running(t, tiny(t, "silent"), tiny(t, "good"), tokens("ids", 1, 2)), RunOptions{})
+	r = ran(t, running(t, tiny(t, "silent"), tiny(t, "good"), promptOf("ids", 1, 2)), RunOptions{})
 	if r.Outcome != Pass || r.Prompts[0].SHA256 != tokensHash([]int32{1, 2}) {
 		t.Errorf("%v %v: %+v", r.Outcome, r.Reasons, r.Prompts)
 	}
 }
 
 func TestRunWithOtherTokens(t *testing.T) {
-	r := ran(t, running(t, tiny(t, "good"), tiny(t, "bos"), tokens("p", 1, 2, 3)), RunOptions{})
+	r := ran(t, running(t, tiny(t, "good"), tiny(t, "bos"), promptOf("p", 1, 2, 3)), RunOptions{})
 	if r.Outcome != Incomplete || r.ExitCode != 3 || len(r.Checkpoints) != 0 {
 		t.Errorf("%v, %d checkpoints", r.Outcome, len(r.Checkpoints))
 	}
 	has(t, strings.Join(r.Reasons, "\n"), "the engines did not get the same input", "a BOS added twice looks like this")
-	r = ran(t, running(t, tiny(t, "bos"), recordedEngine(t, trace.Meta{Tokens: []int32{1, 2}}, point{name: "logits", rows: noise(random(1), 2, 8, 1)}), tokens("p", 1, 2)), RunOptions{})
+	r = ran(t, running(t, tiny(t, "bos"), recordedEngine(t, trace.Meta{Tokens: []int32{1, 2}}, point{name: "logits", rows: noisy(seeded(1), 2, 8, 1)}), promptOf("p", 1, 2)), RunOptions{})
 	has(t, strings.Join(r.Reasons, "\n"), "the engines did not get the same input", "a missing BOS looks like this")
 }
 
@@ -132,7 +132,7 @@ func TestRunFailures(t *testing.T) {
 		{"no recording", spec.Engine{Adapter: "trace", Path: "/nowhere/{{prompt}}.safetensors"}, good, "reference", []string{"no recording at /nowhere/p.safetensors"}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := ran(t, running(t, c.reference, c.candidate, tokens("p", 1, 2)), RunOptions{})
+			r := ran(t, running(t, c.reference, c.candidate, promptOf("p", 1, 2)), RunOptions{})
 			e := map[string]EngineInfo{"reference": r.Engines.Reference, "candidate": r.Engines.Candidate}[c.role]
 			if r.Outcome != Incomplete || r.ExitCode != 3 || e.Failure == "" || len(r.Reasons) == 0 || !strings.HasPrefix(r.Reasons[0], "the "+c.role+" measured nothing: ") {
 				t.Fatalf("%v, %q, %+v", r.Outcome, r.Reasons, e)
@@ -148,7 +148,7 @@ func TestRunFailures(t *testing.T) {
 // What one prompt measured stands beside the crash on the next: a failure is
 // a failure, a pass is incomplete.
 func TestRunCrashOnOnePrompt(t *testing.T) {
-	prompts := []spec.Prompt{tokens("one", 1, 2), tokens("nine", 9, 2), tokens("three", 3, 4)}
+	prompts := []spec.Prompt{promptOf("one", 1, 2), promptOf("nine", 9, 2), promptOf("three", 3, 4)}
 	r := ran(t, running(t, tiny(t, "good"), tiny(t, "crash-on-9"), prompts...), RunOptions{})
 	if r.Outcome != Incomplete || len(r.Checkpoints) != 4 || r.Engines.Candidate.Name != "tiny" || r.Engines.Candidate.Precision != "f32" {
 		t.Errorf("%v, %d checkpoints, %+v", r.Outcome, len(r.Checkpoints), r.Engines.Candidate)
@@ -164,7 +164,7 @@ func TestRunCrashOnOnePrompt(t *testing.T) {
 
 // A witness is measured beside the candidate and judged by nobody.
 func TestWitness(t *testing.T) {
-	s := running(t, tiny(t, "good"), tiny(t, "good"), tokens("one", 1, 2, 3), tokens("two", 4, 5))
+	s := running(t, tiny(t, "good"), tiny(t, "good"), promptOf("one", 1, 2, 3), promptOf("two", 4, 5))
 	s.Engines.Witnesses = map[string]spec.Engine{"old": tiny(t, "off"), "broken": tiny(t, "crash"), "longer": tiny(t, "bos")}
 	r := ran(t, s, RunOptions{})
 	if r.Outcome != Pass {
@@ -197,7 +197,7 @@ func TestWitness(t *testing.T) {
 
 // Tokens that a reference generated but does not tell cannot be forced on anyone.
 func TestGenerateNeedsTokens(t *testing.T) {
-	rows := noise(random(1), 3, 8, 1)
+	rows := noisy(seeded(1), 3, 8, 1)
 	silent := recordedEngine(t, trace.Meta{}, point{name: "logits", rows: rows})
 	r := ran(t, running(t, silent, tiny(t, "crash"), spec.Prompt{Name: "p", Text: "x", Generate: 2}), RunOptions{})
 	if r.Outcome != Incomplete || r.Engines.Candidate.Failure != "" {
@@ -224,7 +224,7 @@ func TestFileName(t *testing.T) {
 // Kept traces lie by prompt and engine, under names that are safe.
 func TestKeptTraces(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "kept")
-	s := running(t, tiny(t, "good"), tiny(t, "good"), tokens("a/../b c", 1, 2), tokens(strings.Repeat("ü", 120), 3), tokens("a.b", 4), tokens("a_b", 5))
+	s := running(t, tiny(t, "good"), tiny(t, "good"), promptOf("a/../b c", 1, 2), promptOf(strings.Repeat("ü", 120), 3), promptOf("a.b", 4), promptOf("a_b", 5))
 	s.Engines.Witnesses = map[string]spec.Engine{"old one": tiny(t, "good")}
 	for range 2 { // a second run replaces the first
 		r := ran(t, s, RunOptions{Dir: dir})
@@ -250,7 +250,7 @@ func TestKeptTraces(t *testing.T) {
 	if err != nil || !slices.Equal(files, want) {
 		t.Errorf("kept %q, want %q, %v", files, want, err)
 	}
-	open(t, filepath.Join(dir, files[0]))
+	opened(t, filepath.Join(dir, files[0]))
 	if err := freshDir(filepath.Join(dir, "a_.._b_c", "reference")); err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestCancelledRun(t *testing.T) {
 	time.AfterFunc(300*time.Millisecond, func() { cancel(why) })
 	start := time.Now()
 	bounded(t, func() {
-		r, err := Run(ctx, running(t, tiny(t, "good"), tiny(t, "hang"), tokens("p", 1), tokens("q", 2)), RunOptions{Getenv: os.Getenv})
+		r, err := Run(ctx, running(t, tiny(t, "good"), tiny(t, "hang"), promptOf("p", 1), promptOf("q", 2)), RunOptions{Getenv: os.Getenv})
 		if r != nil || !errors.Is(err, why) {
 			t.Errorf("got %v, %v; want no result and the cause", r, err)
 		}
@@ -290,10 +290,10 @@ func TestRunErrors(t *testing.T) {
 		want string
 	}{
 		{running(t, good, good), "parity.yaml: a run needs prompts"},
-		{running(t, spec.Engine{}, good, tokens("p", 1)), "parity.yaml: engines.reference: a run needs this engine"},
-		{running(t, good, spec.Engine{}, tokens("p", 1)), "parity.yaml: engines.candidate: a run needs this engine"},
-		{running(t, good, bad, tokens("p", 1)), "parity.yaml: engines.candidate: exec: neither command nor env uses {{trace}}"},
-		{running(t, names, good, tokens("p", 1)), "parity.yaml: engines.reference: exec: names: \"(\""},
+		{running(t, spec.Engine{}, good, promptOf("p", 1)), "parity.yaml: engines.reference: a run needs this engine"},
+		{running(t, good, spec.Engine{}, promptOf("p", 1)), "parity.yaml: engines.candidate: a run needs this engine"},
+		{running(t, good, bad, promptOf("p", 1)), "parity.yaml: engines.candidate: exec: neither command nor env uses {{trace}}"},
+		{running(t, names, good, promptOf("p", 1)), "parity.yaml: engines.reference: exec: names: \"(\""},
 	} {
 		t.Setenv("TMPDIR", t.TempDir())
 		r, err := Run(context.Background(), c.s, RunOptions{Getenv: os.Getenv})
@@ -302,9 +302,9 @@ func TestRunErrors(t *testing.T) {
 		}
 		nothingIn(t, os.TempDir())
 	}
-	s := running(t, good, good, tokens("p", 1))
+	s := running(t, good, good, promptOf("p", 1))
 	s.Engines.Witnesses = map[string]spec.Engine{"old": {Adapter: "magic"}}
-	if _, err := Run(context.Background(), s, RunOptions{Getenv: os.Getenv}); err == nil || !strings.Contains(err.Error(), `engines.old: unknown adapter "magic": want one of exec, llamacpp, trace`) {
+	if _, err := Run(context.Background(), s, RunOptions{Getenv: os.Getenv}); err == nil || !strings.Contains(err.Error(), `engines.old: unknown adapter "magic": want one of `+strings.Join(spec.Adapters(), ", ")) {
 		t.Errorf("an unknown adapter: %v", err)
 	}
 }

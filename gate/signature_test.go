@@ -154,7 +154,7 @@ func TestRankOneShare(t *testing.T) {
 }
 
 func TestRowShift(t *testing.T) {
-	rows := noise(random(4), 30, 8, 1)
+	rows := noisy(seeded(4), 30, 8, 1)
 	shifted := func(k, from int) *sample {
 		s := &sample{width: 8, ref: rows}
 		for i := range rows {

@@ -51,12 +51,12 @@ func TestWorkersDoNotMatter(t *testing.T) {
 	for _, d := range []types{{trace.F32, trace.F32}, {trace.BF16, trace.F16}} {
 		t.Run(d.String(), func(t *testing.T) {
 			p, s := large(t, d, ""), parsed(t, "garbage: {above: 1e4, candidate: mask}\n")
-			want := bytesOf(t, compare(t, s, Options{Workers: 1}, p))
+			want := bytesOf(t, compared(t, s, Options{Workers: 1}, p))
 			if !bytes.Contains(want, []byte(`"kind":"huge"`)) {
 				t.Error("the planted garbage was not found")
 			}
 			for _, workers := range []int{2, 5, 64} {
-				if got := bytesOf(t, compare(t, s, Options{Workers: workers}, p)); !bytes.Equal(got, want) {
+				if got := bytesOf(t, compared(t, s, Options{Workers: workers}, p)); !bytes.Equal(got, want) {
 					t.Errorf("%d workers find something else than one", workers)
 				}
 			}
@@ -111,7 +111,7 @@ func TestSplit(t *testing.T) {
 func TestProgress(t *testing.T) {
 	p := large(t, types{trace.F32, trace.F16}, "")
 	var last, total int64
-	r := compare(t, parsed(t, ""), Options{Workers: 4, Progress: func(done, of int64) {
+	r := compared(t, parsed(t, ""), Options{Workers: 4, Progress: func(done, of int64) {
 		if done > of {
 			t.Errorf("%d of %d bytes", done, of)
 		}
@@ -203,9 +203,9 @@ func TestPartialRows(t *testing.T) {
 	line := func(name string, at int, values string) string {
 		return fmt.Sprintf(`{"checkpoint":%q,"team":"x","token_idx":%d,"dtype":"f32","shape":"[8]","values":[%s]}`, name, at, values)
 	}
-	ref := open(t, jsonl(t, line("embedding", 3, "1,2,3,4,5,6,7,8"), line("layer_0_output", 3, "2,2,2,2"), line("logits", 3, "1,2,3,4"), line("logits", 4, "1,1,1,1")))
-	cand := open(t, jsonl(t, line("embedding", 3, "1,2,3,4,5"), line("layer_0_output", 3, "2,2,2,2"), line("logits", 3, "1,2,3.5"), line("logits", 5, "1,1,1")))
-	r := compare(t, parsed(t, "tolerances: {preset: f32, rules: [{checkpoint: logits, kl: {mean: 1}}]}\n"), Options{}, Pair{"p", ref, cand})
+	ref := opened(t, jsonl(t, line("embedding", 3, "1,2,3,4,5,6,7,8"), line("layer_0_output", 3, "2,2,2,2"), line("logits", 3, "1,2,3,4"), line("logits", 4, "1,1,1,1")))
+	cand := opened(t, jsonl(t, line("embedding", 3, "1,2,3,4,5"), line("layer_0_output", 3, "2,2,2,2"), line("logits", 3, "1,2,3.5"), line("logits", 5, "1,1,1")))
+	r := compared(t, parsed(t, "tolerances: {preset: f32, rules: [{checkpoint: logits, kl: {mean: 1}}]}\n"), Options{}, Pair{"p", ref, cand})
 	c := checkpointOf(t, r, "logits")
 	if c.Rows != 1 || c.Compared != 3 || c.Width != 8 || c.Logits != nil || c.Metrics["max_abs"] != 0.5 {
 		t.Errorf("logits: %+v", c)
@@ -231,9 +231,76 @@ func TestPartialRows(t *testing.T) {
 	has(t, c.Findings[i].Message, "logits kl.mean could not be judged: only 3 of 8 values a row are known")
 }
 
+// Of several partial rows in one chunk each is cut by itself.
+func TestPartialRowsOfOneChunk(t *testing.T) {
+	line := func(at int, values string) string {
+		return fmt.Sprintf(`{"checkpoint":"logits","team":"x","token_idx":%d,"dtype":"f32","shape":"[8]","values":[%s]}`, at, values)
+	}
+	ref := opened(t, jsonl(t, line(0, "1,2,3,100"), line(1, "4,5,6,100"), line(2, "7,8,9,100")))
+	cand := opened(t, jsonl(t, line(0, "1,2,3"), line(1, "4,5.5,6"), line(2, "7,8,9.25")))
+	c := checkpointOf(t, compared(t, parsed(t, ""), Options{}, Pair{"p", ref, cand}), "logits")
+	if c.Metrics["max_abs"] != 0.5 || c.Where.MaxAbsPosition != 1 || c.Where.MaxAbsElement != 1 || !near(float64(c.Metrics["mean_abs"]), 0.75/9, 1e-8) {
+		t.Errorf("%v at %+v", c.Metrics, c.Where)
+	}
+}
+
+// What a layer added is told though parts of the layer lie between it and its input.
+func TestAddedAcrossSublayers(t *testing.T) {
+	g := seeded(21)
+	e, step, part := noisy(g, 9, 16, 1), noisy(g, 9, 16, 1), noisy(g, 9, 16, 1)
+	wrong := plus(step, noisy(g, 9, 16, 0.125))
+	points := func(step, part [][]float64) []point {
+		return []point{{name: "embedding", rows: e}, {name: "layer_0_attn_output", rows: part}, {name: "layer_0_output", rows: plus(e, step)}}
+	}
+	r := compared(t, parsed(t, ""), Options{}, pairOf(t, points(step, part), points(wrong, plus(part, part))))
+	want := math.Sqrt(inner(minus(wrong, step), minus(wrong, step)) / inner(step, step))
+	if got := checkpointOf(t, r, "layer_0_output").Metrics["added"]; !near(float64(got), want, 1e-5) {
+		t.Errorf("added %v, want %v", got, want)
+	}
+	if g := checkpointOf(t, r, "layer_0_output").Growth; g == nil || g.Inherited != 0 {
+		t.Errorf("the layer inherits the embedding's error, not its part's: %+v", g)
+	}
+	if g := checkpointOf(t, r, "layer_0_attn_output").Growth; g == nil || g.Stride != 0 {
+		t.Errorf("growth of a part %+v", g)
+	}
+}
+
+// Workers that wait for their turn wake up when the one before them cannot read.
+func TestFailureWakesWaitingWorkers(t *testing.T) {
+	const rows, width = 6, 70_000
+	var b bytes.Buffer
+	var broken int
+	for p := range rows {
+		fmt.Fprintf(&b, `{"checkpoint":"embedding","team":"x","token_idx":%d,"dtype":"f32","shape":"[%d]","values":[0`, p, width)
+		for range width - 1 {
+			b.WriteString([]string{",1.2345678901234567", ",1"}[min(p, 1)]) // the first row takes longest
+		}
+		if p == 0 {
+			broken = b.Len() - 1
+		}
+		b.WriteString("]}\n")
+	}
+	path := jsonl(t, strings.TrimSuffix(b.String(), "\n"))
+	a := opened(t, path).Checkpoints[0]
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("x"), int64(broken)); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	out := align(&trace.Trace{Checkpoints: []*trace.Checkpoint{a}}, &trace.Trace{Checkpoints: []*trace.Checkpoint{a}}, nil)
+	bounded(t, func() {
+		if _, err := newMeasurer(spec.Default(), Options{Workers: 4}).measure(context.Background(), out.checkpoints); err == nil {
+			t.Error("a broken row was measured")
+		}
+	})
+}
+
 // Skipped positions and elements take no part in any figure.
 func TestSkip(t *testing.T) {
-	rows := noise(random(5), 12, 20, 1)
+	rows := noisy(seeded(5), 12, 20, 1)
 	wrong := copied(rows, func(b [][]float64) {
 		b[2][7], b[11][0] = 50, 50 // position 22, element 7; position 31, element 0
 		b[5][19], b[6][3] = b[5][19]+0.25, b[6][3]+0.125
@@ -256,7 +323,9 @@ func TestSkip(t *testing.T) {
 		{"skip: {elements: [19, 0, 7, 7]}\n", 12, 0.125, 26, 3},
 		{"skip: {positions: [22], elements: [0, 19]}\n", 11, 0.125, 26, 3},
 	} {
-		e := checkpointOf(t, compare(t, parsed(t, c.yaml), Options{}, p), "embedding")
+		s := parsed(t, c.yaml)
+		slices.Reverse(s.Skip.Elements) // in any order, from whoever made the spec
+		e := checkpointOf(t, compared(t, s, Options{}, p), "embedding")
 		if e.Rows != c.rows || !near(float64(e.Metrics["max_abs"]), c.maxAbs, 1e-6) {
 			t.Errorf("%q: %d rows, max_abs %v; want %d and %v", c.yaml, e.Rows, e.Metrics["max_abs"], c.rows, c.maxAbs)
 		}
