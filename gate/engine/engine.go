@@ -144,6 +144,8 @@ func New(cfg spec.Engine, o Options) (Engine, error) {
 		e, err = newLlamaCpp(cfg, o)
 	case "builtin":
 		e, err = newBuiltin(cfg, o)
+	case "transformers":
+		e, err = newTransformers(cfg, o)
 	case "trace":
 		e, err = newTrace(cfg, o)
 	case "":

@@ -19,8 +19,8 @@ func TestNewRefuses(t *testing.T) {
 		cfg  spec.Engine
 		want string
 	}{
-		{"none", spec.Engine{}, "no adapter: want one of exec, llamacpp, builtin, trace"},
-		{"unknown", spec.Engine{Adapter: "vllm"}, `unknown adapter "vllm": want one of exec, llamacpp, builtin, trace`},
+		{"none", spec.Engine{}, "no adapter: want one of exec, llamacpp, transformers, builtin, trace"},
+		{"unknown", spec.Engine{Adapter: "vllm"}, `unknown adapter "vllm": want one of exec, llamacpp, transformers, builtin, trace`},
 		{"no command", spec.Engine{Adapter: "exec"}, "exec: command is empty: want a list, the program first"},
 		{"no trace", spec.Engine{Adapter: "exec", Command: []string{"a", "{{out}}"}},
 			"exec: neither command nor env uses {{trace}}: the engine would not know where to write"},
@@ -32,6 +32,11 @@ func TestNewRefuses(t *testing.T) {
 			"exec: pass_env: GITHUB_TOKEN is never given to an engine: it opens the repository or the workflow run"},
 		{"names", spec.Engine{Adapter: "exec", Command: []string{"a", "{{trace}}"}, Names: []spec.NameRule{{Pattern: "a(", Replacement: "b"}}},
 			"exec: names: \"a(\": error parsing regexp: missing closing ): `^(?:a()$`"},
+		{"dtype", spec.Engine{Adapter: "transformers", DType: "fp16"}, `transformers: unknown dtype "fp16": want one of f64, f32, f16, bf16`},
+		{"attention", spec.Engine{Adapter: "transformers", Attention: "flash"}, `transformers: unknown attention "flash": want one of eager, sdpa, flash_attention_2`},
+		{"device", spec.Engine{Adapter: "transformers", Device: "gpu"}, `transformers: "gpu" is no device: want cpu, cuda, cuda:0 or another of PyTorch's`},
+		{"token for transformers", spec.Engine{Adapter: "transformers", PassEnv: []string{"GITHUB_TOKEN"}},
+			"transformers: pass_env: GITHUB_TOKEN is never given to an engine: it opens the repository or the workflow run"},
 		{"no path", spec.Engine{Adapter: "trace"}, "trace: path is empty: want a recorded file or folder, with {{prompt}} where there is one per prompt"},
 		{"path variable", spec.Engine{Adapter: "trace", Path: "{{model}}"},
 			"trace: path: {{model}} has no value here: the only variable here is {{prompt}}, the prompt's name"},
@@ -59,6 +64,9 @@ func TestUsesGPU(t *testing.T) {
 		{spec.Engine{Adapter: "exec", Command: command}, true, "exec ./worker"},
 		{spec.Engine{Adapter: "exec", Command: command, GPU: &yes}, true, "exec ./worker"},
 		{spec.Engine{Adapter: "exec", Command: command, GPU: &no}, false, "exec ./worker"},
+		{spec.Engine{Adapter: "transformers"}, false, "transformers on cpu"},
+		{spec.Engine{Adapter: "transformers", Device: "cuda:1", DType: "bf16"}, true, "transformers on cuda:1, bf16"},
+		{spec.Engine{Adapter: "transformers", Device: "cuda", GPU: &no}, false, "transformers on cuda"},
 		{spec.Engine{Adapter: "trace", Path: "t\x1b[2J"}, false, "trace t"},
 	} {
 		e, err := New(c.cfg, Options{})

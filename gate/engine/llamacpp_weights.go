@@ -30,14 +30,19 @@ func weightFiles(model string) []string {
 }
 
 // weightsSHA256 is the hex SHA-256 of the model's file, or of the parts of a
-// split model one after the other. It is kept in the cache folder and found
-// there while path, size and time of every file are the same.
+// split model one after the other.
 func weightsSHA256(ctx context.Context, model string, o Options) (string, error) {
+	return filesSHA256(ctx, model, weightFiles(model), o)
+}
+
+// filesSHA256 is the hex SHA-256 of the files one after the other. It is kept in
+// the cache folder and found there while path, size and time of every file are
+// the same.
+func filesSHA256(ctx context.Context, model string, files []string, o Options) (string, error) {
 	cache, err := o.cacheDir()
 	if err != nil {
 		return "", err
 	}
-	files := weightFiles(model)
 	key := sha256.New()
 	for _, f := range files {
 		fi, err := os.Stat(f)

@@ -21,10 +21,10 @@ const (
 )
 
 // Adapters are the ways to run an engine.
-func Adapters() []string { return []string{"exec", "llamacpp", "builtin", "trace"} }
+func Adapters() []string { return []string{"exec", "llamacpp", "transformers", "builtin", "trace"} }
 
 var engineFields = []field[Engine]{
-	{"adapter", true, choiceKind("adapter", Adapters, func(e *Engine) *string { return &e.Adapter }), "How the engine is run: exec (a program that writes a trace), llamacpp, builtin (paritygate's own forward pass), or trace (a recorded file)."},
+	{"adapter", true, choiceKind("adapter", Adapters, func(e *Engine) *string { return &e.Adapter }), "How the engine is run: exec (a program that writes a trace), llamacpp, transformers (a Hugging Face model on PyTorch), builtin (paritygate's own forward pass), or trace (a recorded file)."},
 	{"names", false, namesKind(), "Maps the engine's checkpoint names to canonical ones: regular expression for the whole name, to a replacement with ${1}. The first that matches counts."},
 	{"timeout", false, durationKind("timeout", func(e *Engine) *time.Duration { return &e.Timeout }), "Bound of one run on one prompt."},
 	{"retries", false, intKind("retries", 0, 10, func(e *Engine, v int) { e.Retries = v }), "How often a crash is tried again; a divergence never is."},
@@ -53,6 +53,11 @@ var engineFields = []field[Engine]{
 	{"sublayers", false, boolKind("sublayers", func(e *Engine, v bool) { e.Sublayers = v }), "Capture attention and feed-forward outputs, too."},
 	{"prove_capture", false, boolKind("prove_capture", func(e *Engine, v bool) { e.ProveCapture = &v }), "Run once more without capture and compare the final logits bit for bit."},
 	{"no_repack", false, boolKind("no_repack", func(e *Engine, v bool) { e.NoRepack = v }), "Turn off llama.cpp's repacked weight buffers."},
+	{"python", false, programKind("python", func(e *Engine) *string { return &e.Python }), "The Python that has torch and transformers."},
+	{"dtype", false, choiceKind("dtype", DTypes, func(e *Engine) *string { return &e.DType }), "Type of weights and activations, instead of the one that the model's config names."},
+	{"device", false, deviceKind(), "PyTorch's name of the device: cpu, cuda, cuda:1, mps."},
+	{"attention", false, choiceKind("attention", Attentions, func(e *Engine) *string { return &e.Attention }), "Implementation of attention."},
+	{"trust_remote_code", false, boolKind("trust_remote_code", func(e *Engine, v bool) { e.TrustRemoteCode = v }), "Run Python code that lies in the model's folder."},
 }
 
 // variant is one adapter, in one mode, with the keys it takes.
@@ -75,6 +80,8 @@ func (v variant) title() string {
 var variants = []variant{
 	{"exec", "", words("command"),
 		words("names timeout retries env pass_env gpu model precision dir max_output max_trace")},
+	{"transformers", "", nil,
+		words("names timeout retries env pass_env gpu model precision max_output max_trace threads decode sublayers prove_capture python dtype device attention trust_remote_code")},
 	{"builtin", "", nil, words("timeout model precision sublayers")},
 	{"trace", "", words("path"), words("names precision")},
 	{"llamacpp", "probe", words("library headers"),

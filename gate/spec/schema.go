@@ -43,6 +43,7 @@ var defaults = map[string]any{
 	"Engine.timeout":  "10m", "Engine.retries": 0, "Engine.max_output": "1MB", "Engine.max_trace": "64GB",
 	"Engine.mode": "probe", "Engine.decode": false, "Engine.sublayers": false,
 	"Engine.prove_capture": true, "Engine.no_repack": false,
+	"Engine.python": "python3", "Engine.device": "cpu", "Engine.attention": "eager", "Engine.trust_remote_code": false,
 }
 
 // Schema is the JSON schema (draft 2020-12) of a spec, for editors: made from

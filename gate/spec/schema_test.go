@@ -106,7 +106,7 @@ var onlyParser = strings.Fields(`
 	prompt-duplicate prompt-file-empty prompt-file-folder prompt-file-missing prompt-file-not-utf8
 	prompt-hex-token prompt-octal-token prompt-underscore-token prompt-zero-byte
 	require-glob rule-glob rule-limit-hex rule-limit-octal rule-limit-tiny
-	rule-scope-hidden rule-scope-logits rule-warn-useless version-float
+	rule-scope-hidden rule-scope-logits rule-warn-useless transformers-no-model version-float
 `)
 
 func TestSchemaRefusesInvalid(t *testing.T) {

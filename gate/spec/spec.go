@@ -83,7 +83,8 @@ type Engine struct {
 	// PassEnv names variables that are passed through from the caller.
 	PassEnv []string `yaml:"pass_env" json:"pass_env,omitempty"`
 	// GPU says that the engine uses the GPU: such engines run one after the other.
-	// Default: true, except for recorded traces and llamacpp with gpu_layers 0.
+	// Default: true, except for recorded traces, llamacpp with gpu_layers 0 and
+	// transformers on the cpu.
 	GPU *bool `yaml:"gpu" json:"gpu,omitempty"`
 	// Model overrides the spec's model for this engine.
 	Model string `yaml:"model" json:"model,omitempty"`
@@ -127,6 +128,19 @@ type Engine struct {
 	ProveCapture *bool `yaml:"prove_capture" json:"prove_capture,omitempty"`
 	// NoRepack turns off llama.cpp's repacked weight buffers.
 	NoRepack bool `yaml:"no_repack" json:"no_repack,omitempty"`
+
+	// transformers, beside Threads, Decode, Sublayers and ProveCapture.
+	// Python is the interpreter that has torch and transformers. Default python3.
+	Python string `yaml:"python" json:"python,omitempty"`
+	// DType is the type of weights and activations: f64, f32, f16 or bf16.
+	// Default: what the model's config says.
+	DType string `yaml:"dtype" json:"dtype,omitempty"`
+	// Device is PyTorch's name of the device. Default cpu.
+	Device string `yaml:"device" json:"device,omitempty"`
+	// Attention is eager (default), sdpa or flash_attention_2.
+	Attention string `yaml:"attention" json:"attention,omitempty"`
+	// TrustRemoteCode runs Python code that lies in the model's folder.
+	TrustRemoteCode bool `yaml:"trust_remote_code" json:"trust_remote_code,omitempty"`
 
 	// Line is where the engine stands in the file.
 	Line int `yaml:"-" json:"-"`

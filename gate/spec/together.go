@@ -50,7 +50,7 @@ func (d *decoder) engineInSpec(n *yaml.Node, e Engine, s *Spec) {
 	if e.Model != "" || s.Model.Path != "" {
 		return
 	}
-	if e.Adapter == "llamacpp" && e.Mode == "probe" || e.Adapter == "builtin" {
+	if e.Adapter == "llamacpp" && e.Mode == "probe" || e.Adapter == "builtin" || e.Adapter == "transformers" {
 		d.errorf(n, "no model for this engine: give the spec a model with a path")
 		return
 	}
