@@ -15,6 +15,10 @@ import (
 // that a read costs little, small enough that both sides stay in the second-level cache.
 const bufferBytes = 256 << 10
 
+// groupBytes bounds the sums that a group's checkpoints hold while they are
+// walked: a model may have any number of layers.
+const groupBytes = 6 << 20
+
 // measured is everything that one pass over an aligned checkpoint yields.
 type measured struct {
 	*aligned
@@ -33,12 +37,16 @@ type measurer struct {
 	cfg      metric.Config
 	workers  int
 	progress func(done, total int64)
+	// largest is how many checkpoints are walked in step at most; 0 is what
+	// groupBytes allows.
+	largest int
 
 	done, total atomic.Int64
 	mu          sync.Mutex // serialises progress
 }
 
-// group is checkpoints with the same rows, walked in step.
+// group is checkpoints with the same rows, walked in step. Where there are too
+// many, the first of a group reads the rows of the one before it once more.
 type group struct {
 	members []*collector
 	chunks  []chunk
@@ -82,6 +90,8 @@ func (m *measurer) measure(ctx context.Context, cs []*aligned) ([]*measured, err
 		}
 		for _, c := range g.members {
 			c.out.measures = c.acc.Result()
+			c.out.measures.Channels = nil // the worst is known, and all of them are large
+			c.acc = nil
 		}
 	}
 	return out, nil
@@ -97,18 +107,30 @@ func (m *measurer) place(groups []*group, out *measured) []*group {
 	}
 	if !isLogits {
 		for _, g := range groups {
-			if first := g.members[0].out; first.name != logitsName && sameRows(first.aligned, out.aligned) {
-				c.acc = metric.NewAccumulator(out.elements, g.config(m.cfg))
+			first := g.members[0].out
+			if first.name == logitsName || !sameRows(first.aligned, out.aligned) {
+				continue
+			}
+			out.positions = first.positions // equal: one copy is enough
+			if len(g.members) < m.groupSize(out.elements) {
 				g.members = append(g.members, c)
 				return groups
 			}
 		}
 	}
 	g := &group{members: []*collector{c}}
-	c.acc = metric.NewAccumulator(out.elements, g.config(m.cfg))
 	rows := max(1, bufferBytes/max(rowBytes(out.ref), rowBytes(out.cand)))
 	g.chunks = split(out.segments, rows)
 	return append(groups, g)
+}
+
+// groupSize is how many checkpoints of that width are walked in step at most.
+func (m *measurer) groupSize(width int) int {
+	if m.largest > 0 {
+		return m.largest
+	}
+	const signs, channel = 256 << 10, 32 // what an accumulator holds, and for each channel
+	return max(1, groupBytes/(signs+channel*width))
 }
 
 // rowBytes is the size of one stored row.
@@ -135,6 +157,9 @@ func (m *measurer) walk(ctx context.Context, g *group) error {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	workers = min(workers, len(g.chunks))
+	for _, c := range g.members {
+		c.acc = metric.NewAccumulator(c.out.elements, g.config(m.cfg))
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// A worker that waits for its turn must wake up when another one fails.

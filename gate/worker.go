@@ -17,6 +17,7 @@ type worker struct {
 	partial metric.Partial
 	rows    []metric.LogitsRow
 	readers []readers
+	before  readers // of the residual checkpoint that the group's first one needs
 
 	now, previous sides // the rows at hand, and those of the residual checkpoint before
 	owner         *aligned
@@ -30,9 +31,28 @@ type sides struct{ ref, cand []byte }
 func newWorker(m *measurer, g *group) *worker {
 	w := &worker{m: m, g: g, kernel: metric.NewKernel(g.config(m.cfg)), logits: metric.NewLogitsKernel(m.cfg)}
 	for _, c := range g.members {
-		w.readers = append(w.readers, readers{c.out.ref.NewReader(), c.out.cand.NewReader()})
+		w.readers = append(w.readers, newReaders(c.out.aligned))
 	}
 	return w
+}
+
+func newReaders(a *aligned) readers { return readers{a.ref.NewReader(), a.cand.NewReader()} }
+
+// recall has the rows of the residual checkpoint before a at hand, where the
+// group begins in the middle of the layers.
+func (w *worker) recall(a *aligned, ch chunk) error {
+	p := a.previous
+	if p == nil || p == w.owner {
+		return nil
+	}
+	if w.before.ref == nil {
+		w.before = newReaders(p)
+	}
+	if err := w.read(w.before, p, ch); err != nil {
+		return err
+	}
+	w.now, w.previous, w.owner = w.previous, w.now, p
+	return nil
 }
 
 // config leaves channel sums out for logits.
@@ -50,12 +70,15 @@ func (w *worker) chunk(ctx context.Context, i int) error {
 			return context.Cause(ctx)
 		}
 		a := c.out.aligned
+		if err := w.recall(a, ch); err != nil {
+			return err
+		}
 		if err := w.read(w.readers[k], a, ch); err != nil {
 			return err
 		}
 		t := metric.Tile{Rows: ch.n, Width: a.elements,
 			Ref: block(a.ref, w.now.ref), Cand: block(a.cand, w.now.cand)}
-		if a.previous != nil && a.previous == w.owner {
+		if a.previous != nil {
 			t.PrevRef, t.PrevCand = block(a.ref, w.previous.ref), block(a.cand, w.previous.cand)
 		}
 		if err := w.kernel.Tile(t, &w.partial); err != nil {
