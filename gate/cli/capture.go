@@ -46,12 +46,15 @@ checkpoint names. Nothing is compared.
 The engine and the prompt come from the command line, or from a spec. An exec
 engine's command stands behind --; {{model}} {{tokens}} {{trace}} {{prompt}}
 {{out}} are replaced in it, and no shell reads it. With --adapter trace, a
-recorded trace in any format is written again as safetensors.
+recorded trace in any format is written again as safetensors. With --adapter
+builtin, paritygate's own forward pass computes the model in float64, or as an
+engine of the precision --precision rounds.
 
 Exits 3 if the engine crashed, hung or wrote no valid trace.`,
 		Example: `  paritygate capture --adapter llamacpp --model m.gguf --tokens 256,100 --out ref.safetensors
   paritygate capture --adapter exec --tokens 256,100 --out cand.safetensors -- ./worker --tokens '{{tokens}}' --trace '{{trace}}'
   paritygate capture --spec parity.yaml --engine candidate --prompt-name haiku --out cand.safetensors
+  paritygate capture --adapter builtin --model m.gguf --tokens 256,100 --precision f64 --out exact.safetensors
   paritygate capture --adapter trace --path worker.jsonl --out worker.safetensors`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if at := cmd.ArgsLenAtDash(); len(args) > 0 && at != 0 {

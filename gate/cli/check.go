@@ -24,7 +24,8 @@ func (a *app) checkCommand() *cobra.Command {
 		Long: `Validates a spec (parity.yaml if none is given) and the prompt files that it
 names, and prints what was understood: engines, prompts, and the limits that
 hold for each class of checkpoints. Nothing is run, and engines, models and
-libraries need not be there.
+libraries need not be there; the weights of builtin engines and of the oracle
+are opened where they are.
 
 Exits 2 with every mistake, each with its file, line and column.`,
 		Example: `  paritygate check
@@ -36,13 +37,17 @@ Exits 2 with every mistake, each with its file, line and column.`,
 			if err != nil {
 				return err
 			}
-			return a.write([]byte(understood(s)))
+			models, err := checkPrecision(s)
+			if err != nil {
+				return err
+			}
+			return a.write([]byte(understood(s, models)))
 		},
 	}
 }
 
 // understood says in a few lines what a spec means.
-func understood(s *spec.Spec) string {
+func understood(s *spec.Spec, models models) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is valid\n", s.Path)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -50,13 +55,20 @@ func understood(s *spec.Spec) string {
 		fmt.Fprintf(w, "  %s\t%s\n", key, fmt.Sprintf(format, args...))
 	}
 	if s.Model.Path != "" {
-		line("model", "%s", shownPath(s.Model.Path))
+		line("model", "%s", models.describe(s.Model.Path))
+	}
+	if s.Oracle != nil {
+		line("oracle", "%s", models.describe(s.Oracle.Model))
 	}
 	engines := 0
 	engine := func(role string, e spec.Engine) {
 		if e.Adapter != "" {
 			engines++
-			line(role, "%s", describeEngine(e))
+			text := describeEngine(e)
+			if e.Adapter == "builtin" && e.Model != "" {
+				text += ", " + models.describe(e.Model)
+			}
+			line(role, "%s", text)
 		}
 	}
 	engine("reference", s.Engines.Reference)
@@ -112,6 +124,12 @@ func describeEngine(e spec.Engine) string {
 	s := strings.Join(parts, " ")
 	if e.Adapter != "trace" {
 		s += ", at most " + duration(e.Timeout)
+	}
+	switch {
+	case e.Precision != nil:
+		s += ", computes in " + precisionText(e.Precision)
+	case e.Adapter == "builtin":
+		s += ", computes in f64"
 	}
 	if n := len(e.Names); n > 0 {
 		s += ", " + plural(n, "name rule")

@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/paritygate/paritygate/gate/engine"
+	"github.com/paritygate/paritygate/gate/oracle"
 	"github.com/paritygate/paritygate/gate/spec"
 )
 
@@ -16,6 +18,7 @@ type engineFlags struct {
 	env       []string
 	gpuLayers int
 	prove     bool
+	precision string
 }
 
 // engineKeys lists the flags that belong to an engine, and which adapters have
@@ -23,11 +26,11 @@ type engineFlags struct {
 var engineKeys = map[string][]string{
 	"model": nil, "timeout": nil,
 	"env": {"exec", "llamacpp"}, "pass-env": {"exec", "llamacpp"}, "dir": {"exec", "llamacpp"}, "retries": {"exec", "llamacpp"},
-	"path": {"trace"},
+	"path": {"trace"}, "precision": {"builtin"},
 	"mode": {"llamacpp"}, "library": {"llamacpp"}, "headers": {"llamacpp"}, "compiler": {"llamacpp"},
 	"backend": {"llamacpp"}, "gpu-layers": {"llamacpp"}, "flash-attention": {"llamacpp"},
 	"kv-type": {"llamacpp"}, "threads": {"llamacpp"}, "batch": {"llamacpp"}, "ubatch": {"llamacpp"},
-	"decode": {"llamacpp"}, "sublayers": {"llamacpp"}, "prove-capture": {"llamacpp"}, "no-repack": {"llamacpp"},
+	"decode": {"llamacpp"}, "sublayers": {"llamacpp", "builtin"}, "prove-capture": {"llamacpp"}, "no-repack": {"llamacpp"},
 }
 
 // engineFlagNames lists the flags of engineKeys in order.
@@ -51,6 +54,7 @@ func (e *engineFlags) add(cmd *cobra.Command) {
 	f.StringVar(&c.Dir, "dir", "", "working `DIR` of the engine's command")
 	f.StringVar(&c.Path, "path", "", "trace: the recorded `TRACE`")
 
+	f.StringVar(&e.precision, "precision", "", "builtin: precision `PROFILE` to emulate, or PROFILE,FIELD=VALUE (default f64)")
 	f.StringVar(&c.Mode, "mode", "", "llamacpp: `MODE` probe (default) or preload, which captures from the command behind --")
 	f.StringVar(&c.Library, "library", "", "llamacpp: `DIR` of libllama and the ggml libraries")
 	f.StringVar(&c.Headers, "headers", "", "llamacpp: `DIR` of llama.h, of the library's version")
@@ -63,9 +67,14 @@ func (e *engineFlags) add(cmd *cobra.Command) {
 	f.IntVar(&c.Batch, "batch", 0, "llamacpp: logical batch of `N` tokens")
 	f.IntVar(&c.UBatch, "ubatch", 0, "llamacpp: physical batch of `N` tokens")
 	f.BoolVar(&c.Decode, "decode", false, "llamacpp: feed one token at a time instead of a prefill")
-	f.BoolVar(&c.Sublayers, "sublayers", false, "llamacpp: capture attention and feed-forward outputs, too")
+	f.BoolVar(&c.Sublayers, "sublayers", false, "llamacpp and builtin: capture attention and feed-forward outputs, too")
 	f.BoolVar(&e.prove, "prove-capture", true, "llamacpp: run once more without capture and compare the final logits")
 	f.BoolVar(&c.NoRepack, "no-repack", false, "llamacpp: turn off repacked weight buffers")
+	var profiles []string
+	for _, p := range oracle.Profiles() {
+		profiles = append(profiles, p.Name)
+	}
+	completeChoice(cmd, "precision", profiles)
 	completeChoice(cmd, "mode", []string{"probe", "preload"})
 	completeChoice(cmd, "flash-attention", []string{"on", "off", "auto"})
 	completeChoice(cmd, "kv-type", []string{"f32", "f16", "bf16", "q8_0"})
@@ -82,7 +91,7 @@ func (e *engineFlags) config(cmd *cobra.Command, adapter string) (spec.Engine, e
 			return cfg, usagef("--%s belongs to %s, not to %s", name, orList(of), adapter)
 		}
 	}
-	if len(cfg.Command) > 0 && (adapter == "trace" || adapter == "llamacpp" && cfg.Mode != "preload") {
+	if len(cfg.Command) > 0 && (adapter == "trace" || adapter == "builtin" || adapter == "llamacpp" && cfg.Mode != "preload") {
 		return cfg, usagef("a command belongs to exec, or to llamacpp with --mode preload")
 	}
 	for _, kv := range e.env {
@@ -94,6 +103,13 @@ func (e *engineFlags) config(cmd *cobra.Command, adapter string) (spec.Engine, e
 			cfg.Env = map[string]string{}
 		}
 		cfg.Env[name] = value
+	}
+	if e.precision != "" {
+		p, err := engine.ParsePrecision(e.precision)
+		if err != nil {
+			return cfg, usagef("--precision %v", err)
+		}
+		cfg.Precision = p
 	}
 	if adapter != "trace" {
 		fillDefaults(&cfg)
