@@ -92,6 +92,7 @@ func (m *measurer) measure(ctx context.Context, cs []*aligned) ([]*measured, err
 			c.out.measures = c.acc.Result()
 			c.out.measures.Channels = nil // the worst is known, and all of them are large
 			c.acc = nil
+			c.out.profile.shrink()
 		}
 	}
 	return out, nil
@@ -159,6 +160,7 @@ func (m *measurer) walk(ctx context.Context, g *group) error {
 	workers = min(workers, len(g.chunks))
 	for _, c := range g.members {
 		c.acc = metric.NewAccumulator(c.out.elements, g.config(m.cfg))
+		c.out.profile.buckets = make([]bucket, 0, min(len(c.out.positions), maxBuckets))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -83,6 +83,29 @@ func (p *profile) halve() {
 	p.held = p.rows // maxBuckets is even: every bucket is full
 }
 
+// shrink ends a profile: only the buckets that records and worst name stay, the
+// first, and one sum of what the others hold for rms.
+func (p *profile) shrink() {
+	if len(p.buckets) == 0 {
+		return
+	}
+	named := map[int]bool{p.worst().worst: true}
+	for _, r := range p.records() {
+		named[r.Position] = true
+	}
+	kept := []bucket{p.buckets[0]}
+	for _, b := range p.buckets[1:] {
+		if named[b.worst] {
+			kept = append(kept, b)
+			continue
+		}
+		last := &kept[len(kept)-1]
+		last.sumRel2 += b.sumRel2
+		last.counted += b.counted
+	}
+	p.buckets = slices.Clone(kept)
+}
+
 // logitsRows keeps what is judged of each logits row.
 type logitsRows struct {
 	kl, noise, margins []float64 // by row
