@@ -204,8 +204,9 @@ func TestGenerateNeedsTokens(t *testing.T) {
 		t.Errorf("%v: candidate %+v", r.Outcome, r.Engines.Candidate)
 	}
 	has(t, r.Engines.Reference.Failure, "on prompt p: it does not tell which tokens it generated, so they cannot be forced on the others")
-	told := recordedEngine(t, trace.Meta{Tokens: []int32{1, 2, 3}}, point{name: "logits", rows: rows})
-	if r := ran(t, running(t, told, told, spec.Prompt{Name: "p", Text: "x", Generate: 2}), RunOptions{}); r.Outcome != Pass {
+	// Told, they are what the others get, who generate nothing of their own.
+	told := recordedEngine(t, trace.Meta{Tokens: []int32{1, 2, 3}}, point{name: "logits", rows: matrix(3, 8, func(i, j int) float64 { return 2 * float64((j+1)*(i+2)) })})
+	if r := ran(t, running(t, told, tiny(t, "good"), spec.Prompt{Name: "p", Text: "x", Generate: 2}), RunOptions{}); r.Outcome != Pass || r.Prompts[0].Tokens != 3 {
 		t.Errorf("%v: %v", r.Outcome, r.Reasons)
 	}
 	r = ran(t, running(t, tiny(t, "good"), tiny(t, "good"), spec.Prompt{Name: "p", Tokens: []int32{1}, Generate: 2}), RunOptions{})

@@ -153,6 +153,43 @@ func TestRankOneShare(t *testing.T) {
 	}
 }
 
+// A layer's error is what it adds to the error of its input, held against what
+// it should add.
+func TestSignatureOfLayer(t *testing.T) {
+	at := func(ref, cand []float64) *sample {
+		s := &sample{width: len(ref)}
+		for p := range 4 {
+			s.positions, s.ref, s.cand = append(s.positions, p), append(s.ref, ref), append(s.cand, cand)
+		}
+		return s
+	}
+	before := at([]float64{1, 2, 3}, []float64{1, 2, 4}) // inherits an error of 1 in element 2
+	for _, c := range []struct {
+		name                string
+		now                 *sample
+		rel, gain, share    float64
+		channel             int
+		channelShare        float64
+		nothingAdded, right bool
+	}{
+		{"as it should be", at([]float64{3, 2, 5}, []float64{3, 2, 6}), 0, 0, 0, 0, 0, false, true},
+		{"a quarter more", at([]float64{3, 2, 5}, []float64{3.5, 2, 6.5}), 0.25, 0.25, 1, 0, 0.5, false, false},
+		{"nothing", at([]float64{3, 2, 5}, []float64{1, 2, 4}), 1, -1, 1, 0, 0.5, true, false},
+		{"something else of the same size", at([]float64{3, 2, 3}, []float64{1, 4, 4}), math.Sqrt2, -1, 0.5, 0, 0.5, false, false},
+		{"one element", at([]float64{3, 2, 5}, []float64{3, 4, 6}), math.Sqrt(0.5), 0, 0, 1, 1, false, false},
+	} {
+		g := signatureOf(c.now, before, 1e-3)
+		if !near(g.median, c.rel, 1e-9) || !near(g.gain, c.gain, 1e-9) || !near(g.gainShare, c.share, 1e-9) || g.channel != c.channel || !near(g.channelShare, c.channelShare, 1e-9) ||
+			g.nothingAdded != c.nothingAdded || (g.exactRows() == 4) != c.right {
+			t.Errorf("%s: %+v", c.name, g)
+		}
+	}
+	// Without an input the whole row is the checkpoint's own.
+	if g := signatureOf(before, nil, 1e-3); !near(g.median, math.Sqrt(1.0/14), 1e-9) || g.channel != 2 || g.channelShare != 1 || g.nothingAdded {
+		t.Errorf("without an input: %+v", g)
+	}
+}
+
 func TestRowShift(t *testing.T) {
 	rows := noisy(seeded(4), 30, 8, 1)
 	shifted := func(k, from int) *sample {
