@@ -148,7 +148,7 @@ func TestRunFailures(t *testing.T) {
 // What one prompt measured stands beside the crash on the next: a failure is
 // a failure, a pass is incomplete.
 func TestRunCrashOnOnePrompt(t *testing.T) {
-	prompts := []spec.Prompt{promptOf("one", 1, 2), promptOf("nine", 9, 2), promptOf("three", 3, 4)}
+	prompts := []spec.Prompt{promptOf("one", 1, 2), promptOf("nine", 9, 2), promptOf("three", 3, 4), promptOf("again", 9, 3)}
 	r := ran(t, running(t, tiny(t, "good"), tiny(t, "crash-on-9"), prompts...), RunOptions{})
 	if r.Outcome != Incomplete || len(r.Checkpoints) != 4 || r.Engines.Candidate.Name != "tiny" || r.Engines.Candidate.Precision != "f32" {
 		t.Errorf("%v, %d checkpoints, %+v", r.Outcome, len(r.Checkpoints), r.Engines.Candidate)
@@ -183,8 +183,10 @@ func TestWitness(t *testing.T) {
 	if w := r.Engines.Witnesses[2]; w.Precision != "f32" || w.Version != "1.2" || w.Adapter != "exec" {
 		t.Errorf("witness %+v", w)
 	}
-	for _, c := range r.Checkpoints {
-		if got := c.Witnesses["old"]["rel_l2"]; len(c.Witnesses) != 1 || !near(float64(got), 0.5, 1e-6) || c.Metrics["rel_l2"] != 0 {
+	for i, c := range r.Checkpoints {
+		// Half of the largest value: 8 · (1 + the largest token), doubled in the logits.
+		largest := Value([]float64{16, 32, 24, 48}[i])
+		if w := c.Witnesses["old"]; len(c.Witnesses) != 1 || !near(float64(w["rel_l2"]), 0.5, 1e-6) || w["max_abs"] != largest || c.Metrics["rel_l2"] != 0 {
 			t.Errorf("%s of %s: witnesses %v, own %v", c.Name, c.Prompt, c.Witnesses, c.Metrics["rel_l2"])
 		}
 	}
@@ -227,13 +229,19 @@ func TestKeptTraces(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "kept")
 	s := running(t, tiny(t, "good"), tiny(t, "good"), promptOf("a/../b c", 1, 2), promptOf(strings.Repeat("ü", 120), 3), promptOf("a.b", 4), promptOf("a_b", 5))
 	s.Engines.Witnesses = map[string]spec.Engine{"old one": tiny(t, "good")}
-	for range 2 { // a second run replaces the first
+	stale := filepath.Join(dir, "a_.._b_c", "reference", "stale")
+	for again := range 2 { // a second run replaces the first
 		r := ran(t, s, RunOptions{Dir: dir})
 		if r.Outcome != Pass || !strings.HasPrefix(r.Engines.Candidate.Trace, dir) {
 			t.Fatalf("%v %v: %+v", r.Outcome, r.Reasons, r.Engines.Candidate)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "a_.._b_c", "reference", "stale"), nil, 0o644); err != nil {
-			t.Fatal(err)
+		if _, err := os.Stat(stale); err == nil {
+			t.Error("what lay there before the run is still there")
+		}
+		if again == 0 {
+			if err := os.WriteFile(stale, nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	var files []string
