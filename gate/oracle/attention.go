@@ -22,7 +22,7 @@ func (c *pass[T]) attention(q, k, v, out []T) {
 		kv := h / group * d
 		for row := max(last-run, 0); row < last; row++ {
 			at := row*qRow + h*d
-			c.attend(q[at:at+d], k[kv:], v[kv:], kvRow, scores[:row+1], scale, out[at:at+d])
+			c.attend(q[at:at+d], k[kv:], v[kv:], kvRow, scores[:min(row+1+p.lookahead, c.n)], scale, out[at:at+d])
 		}
 		return nil
 	})

@@ -25,6 +25,8 @@ type params struct {
 	ropeScale float64 // multiplies positions
 
 	window int // of attention, in positions; 0: all
+	// lookahead is how many later positions a position sees: 0, but for a planted bug.
+	lookahead int
 
 	embeddingScale, residualScale, attentionScale, logitsDivisor float64
 }
