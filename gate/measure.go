@@ -12,8 +12,9 @@ import (
 )
 
 // bufferBytes is how much of one side a worker reads at a time: large enough
-// that a read costs little, small enough that both sides stay in the second-level cache.
-const bufferBytes = 256 << 10
+// that a read costs little, small enough that both sides and the rows that a
+// layer started from stay in the second-level cache.
+const bufferBytes = 128 << 10
 
 // groupBytes bounds the sums that a group's checkpoints hold while they are
 // walked: a model may have any number of layers.

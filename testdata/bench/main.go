@@ -58,7 +58,7 @@ func main() {
 // size says how much is measured.
 func (b *bench) size() {
 	b.started = time.Now()
-	b.report.out = os.Stdout
+	b.report = report{out: os.Stdout, silent: b.quick}
 	b.runs, b.jsonlPositions, b.peerCheckpoints, b.peerRows = 5, 64, 6, 32
 	b.shape = shape{layers: 32, positions: 512, width: 4096, vocabulary: 128256}
 	if b.quick {
@@ -100,6 +100,10 @@ func (b *bench) summary() {
 	fmt.Printf("Pair: %d checkpoints × %d positions × %d and logits %d × %s, f32, %s both. Medians of %d after a warm-up. %.0f s in all.\n\n",
 		b.shape.layers+2, b.shape.positions, b.shape.width, b.shape.positions, count(b.shape.vocabulary), gigabytes(2*4*b.shape.values()), b.runs, time.Since(b.started).Seconds())
 	b.report.print()
+	if b.quick {
+		fmt.Print("\nA quick run only shows that everything works: times this short say nothing.\n")
+		return
+	}
 	fmt.Printf("\n%d goals missed.\n", b.report.missed)
 }
 

@@ -95,7 +95,7 @@ func (b *bench) peak(args ...string) (int64, time.Duration, error) {
 				return 0, 0, errors.New("no VmHWM in " + status + ": memory is measured on Linux only")
 			}
 			return most, took, nil
-		case <-time.After(50 * time.Microsecond):
+		case <-time.After(min(time.Millisecond, 50*time.Microsecond+time.Since(start)/500)):
 		}
 	}
 }
