@@ -43,6 +43,9 @@ func Compare(ctx context.Context, s *spec.Spec, pairs []Pair, o Options) (*Resul
 	if err := measurePairs(ctx, r, s, pairs, o); err != nil {
 		return nil, err
 	}
+	if err := explain(ctx, r, s, pairs, o); err != nil {
+		return nil, err
+	}
 	return r, judgeAndDiagnose(ctx, r, s, pairs)
 }
 
@@ -105,7 +108,13 @@ func sortedSet(v []int) []int {
 // engineInfo is what a trace says of its engine.
 func engineInfo(t *trace.Trace) EngineInfo {
 	m := t.Meta
-	return EngineInfo{Name: m.Engine, Adapter: "trace", Version: m.EngineVersion, Model: m.Model, WeightsSHA256: m.WeightsSHA256,
+	settings := map[string]string{}
+	for _, key := range []string{"kv_type", "flash_attention"} {
+		if v, ok := m.Extra[key]; ok {
+			settings[key] = v
+		}
+	}
+	return EngineInfo{Settings: settings, Name: m.Engine, Adapter: "trace", Version: m.EngineVersion, Model: m.Model, WeightsSHA256: m.WeightsSHA256,
 		ComputeDType: m.ComputeDType, Device: m.Device, Trace: t.Path}
 }
 

@@ -40,16 +40,29 @@ func diagnose(ctx context.Context, r *Result, pairs []Pair, s *spec.Spec) error 
 		}
 		out = append(out, found...)
 	}
+	for _, a := range attribute(r) {
+		// A layer without a pattern is said better by what it errs on its own.
+		out = slices.DeleteFunc(out, func(o Diagnosis) bool { return o.Kind == "layer" && o.Checkpoint == a.Checkpoint })
+		out = append(out, a)
+	}
 	for _, t := range trendDiagnosis(r) {
 		// A jump where something more exact is known says nothing new.
 		if !slices.ContainsFunc(out, func(o Diagnosis) bool { return t.Kind == "layer" && o.Checkpoint == t.Checkpoint }) {
 			out = append(out, t)
 		}
 	}
-	rankOf := map[string]int{High: 0, Medium: 1, Low: 2}
-	slices.SortStableFunc(out, func(a, b Diagnosis) int { return rankOf[a.Confidence] - rankOf[b.Confidence] })
+	slices.SortStableFunc(out, func(a, b Diagnosis) int { return rankOf(a) - rankOf(b) })
 	r.Diagnosis = append([]Diagnosis{}, out...)
 	return ctx.Err()
+}
+
+// rankOf orders diagnoses: the most confident first. Where a pattern is known as
+// well, that a layer errs comes behind it.
+func rankOf(d Diagnosis) int {
+	if d.Kind == "local_error" {
+		return 1
+	}
+	return map[string]int{High: 0, Medium: 1, Low: 2}[d.Confidence]
 }
 
 func diagnoseCheckpoint(r *Result, al *alignment, a *aligned) ([]Diagnosis, error) {
@@ -191,7 +204,8 @@ func trendDiagnosis(r *Result) []Diagnosis {
 		out = append(out, Diagnosis{Kind: "layer", Title: "one layer: " + layerName(j.Checkpoint), Checkpoint: j.Checkpoint, Confidence: Medium,
 			Evidence: fmt.Sprintf("the divergence grows there %.3g × as much as at the typical layer", float64(j.Factor))})
 	}
-	if r.Trend.Direction == "decreasing" {
+	// A jump early on, whose share the growing stream dilutes, looks like that, too.
+	if r.Trend.Direction == "decreasing" && r.Trend.Jump == nil {
 		out = append(out, Diagnosis{Kind: "decreasing_drift", Title: "drift shrinks with depth: check what is logged", Confidence: Low,
 			Evidence: fmt.Sprintf("rel_l2 changes by a factor of %.3g a layer; errors add up in a residual stream, they do not leave it", float64(r.Trend.GrowthPerLayer))})
 	}

@@ -314,7 +314,7 @@ func TestDiagnosisOfPlantedGarbage(t *testing.T) {
 // exact is known of the layer.
 func TestDiagnosisOrder(t *testing.T) {
 	r := resultOf()
-	r.Trend = Trend{Direction: "decreasing", GrowthPerLayer: 0.5, Jump: &Jump{"layer_1_output", 40}}
+	r.Trend = Trend{Direction: "decreasing", GrowthPerLayer: 0.5}
 	r.Garbage = []Garbage{{Engine: "candidate", Checkpoint: "logits", Kind: "huge"}, {Engine: "candidate", Checkpoint: "layer_1_output", Kind: "heap_pointer"}}
 	for at, want := range map[string][]string{
 		"layer_0_output": {"heap_pointer", "multiplier", "huge", "decreasing_drift"},
@@ -336,11 +336,16 @@ func TestDiagnosisOrder(t *testing.T) {
 		}
 	}
 	r.Garbage = nil
-	if err := diagnose(context.Background(), r, nil, parsed(t, "")); err != nil || len(r.Diagnosis) != 2 || r.Diagnosis[0].Title != "one layer: layer 1" {
-		t.Errorf("the jump alone: %+v, %v", r.Diagnosis, err)
+	if err := diagnose(context.Background(), r, nil, parsed(t, "")); err != nil || len(r.Diagnosis) != 1 {
+		t.Fatalf("the trend alone: %+v, %v", r.Diagnosis, err)
+	}
+	has(t, r.Diagnosis[0].Evidence, "a factor of 0.5 a layer")
+	// What a growing stream dilutes is no reason to doubt the log.
+	r.Trend.Jump = &Jump{"layer_1_output", 40}
+	if err := diagnose(context.Background(), r, nil, parsed(t, "")); err != nil || len(r.Diagnosis) != 1 || r.Diagnosis[0].Title != "one layer: layer 1" {
+		t.Fatalf("the jump alone: %+v, %v", r.Diagnosis, err)
 	}
 	has(t, r.Diagnosis[0].Evidence, "grows there 40 ×")
-	has(t, r.Diagnosis[1].Evidence, "a factor of 0.5 a layer")
 }
 
 // The sample of a long prompt stays small and keeps its start and its end.

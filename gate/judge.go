@@ -28,7 +28,7 @@ func Judge(r *Result, s *spec.Spec) {
 	widen := bothRound(r.Spec.Preset, r.Engines)
 	for i := range r.Checkpoints {
 		c := &r.Checkpoints[i]
-		judgeCheckpoint(c, s, r.Spec.Preset, widen, garbageFindings(r, s, c))
+		judgeCheckpoint(c, limitsFor(r, s, c.Name), widen, garbageFindings(r, s, c))
 		v.Findings = append(v.Findings, c.Findings...)
 		v.Compared += int64(c.Rows) * int64(c.Compared)
 	}
@@ -51,13 +51,13 @@ func specInfo(e EngineSet, s *spec.Spec) SpecInfo {
 
 // judgeCheckpoint holds every limit of the spec against the measurements.
 // Findings of its garbage come first.
-func judgeCheckpoint(c *Checkpoint, s *spec.Spec, preset string, widen float64, garbage []Finding) {
+func judgeCheckpoint(c *Checkpoint, limits []spec.Applied, widen float64, garbage []Finding) {
 	c.Limits, c.Findings, c.Status = []AppliedLimit{}, append([]Finding{}, garbage...), Passed
 	if c.NonFinite > 0 {
 		c.Findings = append(c.Findings, nonFinite(c))
 	}
-	for _, a := range s.LimitsFor(c.Name, preset) {
-		if a.Line == 0 && preset != "reasonable" {
+	for _, a := range limits {
+		if a.Line == 0 && a.Source != oracleSource {
 			a = widened(a, widen)
 		}
 		l, ok := apply(c, a)
@@ -68,6 +68,10 @@ func judgeCheckpoint(c *Checkpoint, s *spec.Spec, preset string, widen float64, 
 			continue
 		}
 		c.Limits = append(c.Limits, l)
+		if f, under := underFloor(c, l, a); under {
+			c.Findings = append(c.Findings, f)
+			continue
+		}
 		if !l.Within {
 			c.Findings = append(c.Findings, broken(c, a, l))
 		} else if a.Metric == "top1_agreement" && c.Logits != nil && c.Logits.FlipsInNoise > 0 {
@@ -80,6 +84,18 @@ func judgeCheckpoint(c *Checkpoint, s *spec.Spec, preset string, widen float64, 
 	if c.Rows == 0 {
 		c.Status = Unmeasured
 	}
+}
+
+// limitsFor are the spec's limits and, where there is an oracle, what it adds:
+// a rule of the spec on the same metric wins.
+func limitsFor(r *Result, s *spec.Spec, checkpoint string) []spec.Applied {
+	out := s.LimitsFor(checkpoint, r.Spec.Preset)
+	for _, o := range oracleRules(s, r.Engines.Candidate) {
+		if !slices.ContainsFunc(out, func(a spec.Applied) bool { return a.Metric == o.Metric && a.Level == o.Level }) {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 // worse is the graver of a status and a finding's level.

@@ -9,8 +9,8 @@ import (
 // first. added says that the error is what a residual layer added.
 func (g *signature) read(name string, added bool) []Diagnosis {
 	for _, rule := range []func(string, bool) (Diagnosis, bool){
-		g.shiftedRows, g.skippedLayer, g.fewRows, g.constantRatio, g.oneChannel, g.laterTokens, g.attention, g.window,
-		g.layerOrder, g.epsilon, g.oneWeight, g.embedding, g.output, g.layerOnly,
+		g.shiftedRows, g.skippedLayer, g.fewRows, g.constantRatio, g.oneChannel, g.laterTokens, g.oneWeight, g.attention, g.window,
+		g.layerOrder, g.epsilon, g.embedding, g.output, g.layerOnly,
 	} {
 		if d, ok := rule(name, added); ok {
 			d.Checkpoint = name
@@ -104,7 +104,7 @@ func (g *signature) laterTokens(name string, added bool) (Diagnosis, bool) {
 // keys, RoPE and the mask cannot change it.
 func (g *signature) attention(name string, added bool) (Diagnosis, bool) {
 	n, k := len(g.exact), g.exactPrefix()
-	if !added || n < 4 || g.positions[0] != 0 || g.rel[0] > 0.25*g.median || k == 0 || k == n || k > 2 && !g.gradual(k) {
+	if !added || n < 4 || g.positions[0] != 0 || g.rel[0] > min(max(0.1*g.median, g.limit), 0.25*g.median) || k == 0 || k == n || k > 2 && !g.gradual(k) {
 		return Diagnosis{}, false
 	}
 	rise := g.rise()
@@ -152,7 +152,7 @@ func (g *signature) epsilon(name string, added bool) (Diagnosis, bool) {
 
 // oneWeight: every row errs along the same vector.
 func (g *signature) oneWeight(name string, _ bool) (Diagnosis, bool) {
-	if g.oneDirection < 0.8 || len(g.rel) < 4 {
+	if g.oneDirection < 0.9 || len(g.rel) < 4 {
 		return Diagnosis{}, false
 	}
 	return Diagnosis{Kind: "channel", Title: "one weight column inside the layer", Confidence: Medium,

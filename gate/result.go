@@ -134,10 +134,16 @@ type EngineInfo struct {
 	Precision     string `json:"precision"`
 	PrecisionFrom string `json:"precision_from"` // "says that it computes in bf16", "has hidden states that lie on the f16 grid"
 	Device        string `json:"device"`         // as the engine says it
-	Trace         string `json:"trace"`          // where its trace lies
-	Capture       string `json:"capture"`        // "", "exact" or "disturbs"
-	Failure       string `json:"failure"`        // why it measured nothing, or ""
-	Output        string `json:"output"`         // the end of what it wrote to stderr, when it failed
+	// Settings are what the trace says of how it computed: kv_type, flash_attention.
+	Settings map[string]string `json:"settings"`
+	// Profile is the precision profile that explains its rounding to the oracle, "" without one.
+	Profile string `json:"profile"`
+	// ProfileFrom is who says so: "spec", "settings" of the adapter, or the engine's own "words".
+	ProfileFrom string `json:"profile_from"`
+	Trace       string `json:"trace"`   // where its trace lies
+	Capture     string `json:"capture"` // "", "exact" or "disturbs"
+	Failure     string `json:"failure"` // why it measured nothing, or ""
+	Output      string `json:"output"`  // the end of what it wrote to stderr, when it failed
 }
 
 // SpecInfo says what judged.
@@ -216,9 +222,43 @@ type Checkpoint struct {
 	Logits  *LogitsInfo      `json:"logits"` // null for hidden states and partial logits
 	// Witnesses holds the metrics of each witness against the reference.
 	Witnesses map[string]map[string]Value `json:"witnesses,omitempty"`
-	Status    Status                      `json:"status"`
-	Limits    []AppliedLimit              `json:"limits"`   // every limit that was applied
-	Findings  []Finding                   `json:"findings"` // what broke one
+	// Oracle says who errs, null without an oracle.
+	Oracle   *OracleInfo    `json:"oracle"`
+	Status   Status         `json:"status"`
+	Limits   []AppliedLimit `json:"limits"`   // every limit that was applied
+	Findings []Finding      `json:"findings"` // what broke one
+}
+
+// OracleInfo holds both engines against the oracle, the forward pass in float64.
+// Errors are relative: ‖engine − oracle‖ / ‖oracle‖ over all rows.
+type OracleInfo struct {
+	// Reference is the reference's error.
+	Reference OracleError `json:"reference"`
+	// Candidate is the candidate's error.
+	Candidate OracleError `json:"candidate"`
+	// Ratio is the candidate's error over the reference's.
+	Ratio Value `json:"ratio"`
+}
+
+// OracleError is one engine's error at one checkpoint. A figure that could not
+// be had is NaN: no profile is known, or the layer's input was not captured.
+type OracleError struct {
+	// Error is ‖engine − oracle‖ / ‖oracle‖.
+	Error Value `json:"error"`
+	// Floor is what the engine's precision costs here: the error of the emulated
+	// engine.
+	Floor Value `json:"floor"`
+	// Explained is Error / Floor.
+	Explained Value `json:"explained"`
+	// Local is the error that this checkpoint's own computation makes of the
+	// engine's own input, relative to what it adds.
+	Local Value `json:"local"`
+	// LocalFloor is what the engine's precision costs this computation.
+	LocalFloor Value `json:"local_floor"`
+	// LocalRatio is Local / LocalFloor.
+	LocalRatio Value `json:"local_ratio"`
+	// Part is "attention" or "feed-forward" where sub-layer checkpoints tell, else "".
+	Part string `json:"part"`
 }
 
 // Where locates extremes; −1 where there is none.

@@ -116,7 +116,7 @@ func (ses *session) join(name string, role engine.Role, cfg spec.Engine) (*parti
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where, err)
 	}
-	return &participant{name: name, cfg: cfg, engine: e, options: opt, info: EngineInfo{Name: e.Describe(), Adapter: cfg.Adapter}}, nil
+	return &participant{name: name, cfg: cfg, engine: e, options: opt, info: EngineInfo{Name: e.Describe(), Adapter: cfg.Adapter, Settings: map[string]string{}}}, nil
 }
 
 func newEngine(cfg spec.Engine, role engine.Role, o RunOptions) (engine.Engine, error) {
@@ -265,6 +265,12 @@ func (ses *session) conclude(ctx context.Context) (*Result, error) {
 		precision, from := e.to.Precision, e.to.PrecisionFrom
 		*e.to = e.from.info
 		e.to.Precision, e.to.PrecisionFrom = precision, from
+	}
+	if ses.spec.Oracle != nil {
+		ses.status("computing the oracle")
+	}
+	if err := explain(ctx, r, ses.spec, ses.pairs, ses.o.Options); err != nil {
+		return nil, err
 	}
 	for _, w := range ses.witnesses {
 		if err := addWitness(ctx, r, ses.spec, w.name, w.info, ses.witnessed[w.name], ses.o.Options); err != nil {

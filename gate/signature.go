@@ -15,6 +15,7 @@ type signature struct {
 	positions []int
 	rel       []float64 // ‖e‖/‖s‖ by row
 	median    float64   // of rel
+	limit     float64   // what the limits allow all rows together
 	exact     []bool    // rows whose error rounding explains
 	last      bool      // the last compared position is the last row
 
@@ -39,7 +40,7 @@ func signatureOf(now, before *sample, limit float64) *signature {
 		e = minus(e, minus(before.cand, before.ref))
 		s = minus(now.ref, before.ref)
 	}
-	g := &signature{positions: now.positions, last: now.last}
+	g := &signature{positions: now.positions, last: now.last, limit: limit}
 	for i := range e {
 		g.rel = append(g.rel, ratioOf(norm(e[i]), norm(s[i])))
 	}
@@ -191,7 +192,9 @@ func (g *signature) gradual(k int) bool {
 	if k >= n {
 		return false
 	}
-	return mean(g.rel[k:min(n, k+3)]) < 0.4*mean(g.rel[max(k, n-n/4):])
+	// One spiky row behind a long right start does not make a cut, either.
+	late := mean(g.rel[max(k, n-n/4):])
+	return mean(g.rel[k:min(n, k+3)]) < 0.4*late || g.exactRows() > k+(n-k)/5 && g.rise() > 4
 }
 
 // apart reports whether the rows of a class are clearly not of the other: the

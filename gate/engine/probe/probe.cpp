@@ -249,7 +249,8 @@ static void record(const options & o, llama_model * m, std::vector<ggml_backend_
     }
     file.finish({{"paritygate", "1"}, {"engine", "llama.cpp"}, {"engine_version", r.version}, {"model", o.model_name},
                  {"weights_sha256", o.weights_sha256}, {"compute_dtype", r.dtype}, {"device", r.device}, {"prompt", o.prompt},
-                 {"tokens", json_ids(ids)}, {"capture", r.capture}, {"system_info", llama_print_system_info()}});
+                 {"tokens", json_ids(ids)}, {"capture", r.capture}, {"flash_attention", cap.flash_attention ? "on" : "off"},
+                 {"kv_type", lower_type_name(coarser(p.type_k, p.type_v))}, {"system_info", llama_print_system_info()}});
     write_result(o, ids, n_prompt, r);
 }
 
