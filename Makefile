@@ -34,8 +34,8 @@ test: lint unit test-race zoo ## everything: linters, every test, the planted bu
 unit: setup ## every test of every package
 	$(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./...
 
-test-race: ## the packages in pure Go, under the race detector
-	$(GO) test -race -count=1 -timeout $(TEST_TIMEOUT) $(RACE_PACKAGES)
+test-race: ## the packages in pure Go, under the race detector; what runs a foreign engine runs in unit
+	$(GO) test -race -count=1 -timeout $(TEST_TIMEOUT) -skip '^TestEngines' $(RACE_PACKAGES)
 
 lint: gofmt vet staticcheck actionlint govulncheck
 
@@ -69,7 +69,7 @@ zoo: setup ## planted bugs: caught, placed, false alarms, beside other tools' ru
 	$$py testdata/zoo/forward.py --selftest && \
 	$$py testdata/zoo/generate.py --split test --out "$$dir" && \
 	$$py testdata/zoo/peers.py "$$dir" >/dev/null && \
-	$(GO) run ./testdata/zoo/judge -split test -check "$$dir"
+	$(GO) run ./testdata/zoo/judge -split test -oracle testdata/zoo -check "$$dir"
 
 bench: ## speed and memory, each beside its goal; BENCH=quick only shows that it works
 	bash testdata/bench/bench.sh $(BENCH)
