@@ -161,7 +161,7 @@ Exit codes:
 			root.AddCommand(c)
 		}
 	}
-	add("measure", a.runCommand(), a.compareCommand(), a.captureCommand())
+	add("measure", a.runCommand(), a.compareCommand(), a.captureCommand(), a.demoCommand())
 	add("spec", a.initCommand(), a.checkCommand(), a.schemaCommand())
 	add("saved", a.reportCommand(), a.judgeCommand(), a.inspectCommand(), a.positionsCommand())
 	root.AddCommand(a.versionCommand())

@@ -36,7 +36,7 @@ var bugs = []Bug{
 	{"rope", "RoPE base 10 % off", "layer_0_output", []string{"rope_or_mask", "attention_scores"}, plantRope},
 	{"eps", "norms' epsilon 1e-3 instead of 1e-5", "layer_0_output", []string{"norm_epsilon", "multiplier", "layer"}, plantEpsilon},
 	{"swap", "layers 1 and 2 swapped", "layer_1_output", []string{"layer_order"}, plantSwap},
-	{"channel", "one feed-forward channel of layer 1 × 1.5", "layer_1_output", []string{"channel"}, plantChannel},
+	{"channel", "one feed-forward channel of layer 1 × 1.15", "layer_1_output", []string{"channel"}, plantChannel},
 	{"norm", "one weight of the final norm × 1.1", "final_norm", []string{"channel"}, plantNorm},
 	{"heads", "the K heads of layer 1 in the wrong order", "layer_1_output", []string{"attention_scores", "rope_or_mask"}, plantHeads},
 	{"embedding", "embedding rows shifted by one token id", "embedding", []string{"embedding"}, plantEmbedding},
@@ -91,7 +91,7 @@ func plantChannel(m *Model) error {
 	// A row of the up matrix makes one channel of the feed-forward part.
 	channel := plantedChannel % l.up.height
 	return edit(&l.up.weight, func(v []float32, width int) {
-		scale(v[(l.up.first+channel)*width:][:width], 1.5)
+		scale(v[(l.up.first+channel)*width:][:width], 1.15)
 	})
 }
 
