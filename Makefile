@@ -23,6 +23,7 @@ build: ## the program, in bin/
 
 setup: ## what tests need, in user space: engines and models
 	bash testdata/engines/install.sh
+	bash testdata/engines/torch.sh
 	bash testdata/zoo/setup.sh
 
 vet:

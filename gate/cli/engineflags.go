@@ -25,12 +25,14 @@ type engineFlags struct {
 // them; none means all.
 var engineKeys = map[string][]string{
 	"model": nil, "timeout": nil,
-	"env": {"exec", "llamacpp"}, "pass-env": {"exec", "llamacpp"}, "dir": {"exec", "llamacpp"}, "retries": {"exec", "llamacpp"},
+	"env": {"exec", "llamacpp", "transformers"}, "pass-env": {"exec", "llamacpp", "transformers"}, "dir": {"exec", "llamacpp"}, "retries": {"exec", "llamacpp", "transformers"},
 	"path": {"trace"}, "precision": {"builtin"},
 	"mode": {"llamacpp"}, "library": {"llamacpp"}, "headers": {"llamacpp"}, "compiler": {"llamacpp"},
 	"backend": {"llamacpp"}, "gpu-layers": {"llamacpp"}, "flash-attention": {"llamacpp"},
-	"kv-type": {"llamacpp"}, "threads": {"llamacpp"}, "batch": {"llamacpp"}, "ubatch": {"llamacpp"},
-	"decode": {"llamacpp"}, "sublayers": {"llamacpp", "builtin"}, "prove-capture": {"llamacpp"}, "no-repack": {"llamacpp"},
+	"kv-type": {"llamacpp"}, "threads": {"llamacpp", "transformers"}, "batch": {"llamacpp"}, "ubatch": {"llamacpp"},
+	"decode": {"llamacpp", "transformers"}, "sublayers": {"llamacpp", "transformers", "builtin"}, "prove-capture": {"llamacpp", "transformers"}, "no-repack": {"llamacpp"},
+	"python": {"transformers"}, "dtype": {"transformers"}, "device": {"transformers"}, "attention": {"transformers"},
+	"trust-remote-code": {"transformers"},
 }
 
 // engineFlagNames lists the flags of engineKeys in order.
@@ -46,7 +48,7 @@ func engineFlagNames(cmd *cobra.Command) []string {
 
 func (e *engineFlags) add(cmd *cobra.Command) {
 	f, c := cmd.Flags(), &e.cfg
-	f.StringVarP(&c.Model, "model", "m", "", "the weights, a GGUF `FILE`")
+	f.StringVarP(&c.Model, "model", "m", "", "the weights, a GGUF `FILE`; for transformers a Hugging Face folder")
 	f.DurationVar(&c.Timeout, "timeout", 0, "kill the engine after this `TIME` (default 10m)")
 	f.IntVar(&c.Retries, "retries", 0, "`N` times that a crash is tried again")
 	f.StringArrayVar(&e.env, "env", nil, "`NAME=VALUE` to add to the engine's scrubbed environment")
@@ -63,18 +65,25 @@ func (e *engineFlags) add(cmd *cobra.Command) {
 	f.IntVar(&e.gpuLayers, "gpu-layers", 0, "llamacpp: `N` layers on the GPU")
 	f.StringVar(&c.FlashAttention, "flash-attention", "", "llamacpp: flash attention `on|off|auto`")
 	f.StringVar(&c.KVType, "kv-type", "", "llamacpp: KV cache in `f32|f16|bf16|q8_0`")
-	f.IntVar(&c.Threads, "threads", 0, "llamacpp: `N` threads")
+	f.IntVar(&c.Threads, "threads", 0, "llamacpp, transformers: `N` threads")
 	f.IntVar(&c.Batch, "batch", 0, "llamacpp: logical batch of `N` tokens")
 	f.IntVar(&c.UBatch, "ubatch", 0, "llamacpp: physical batch of `N` tokens")
-	f.BoolVar(&c.Decode, "decode", false, "llamacpp: feed one token at a time instead of a prefill")
-	f.BoolVar(&c.Sublayers, "sublayers", false, "llamacpp and builtin: capture attention and feed-forward outputs, too")
-	f.BoolVar(&e.prove, "prove-capture", true, "llamacpp: run once more without capture and compare the final logits")
+	f.BoolVar(&c.Decode, "decode", false, "llamacpp, transformers: feed one token at a time instead of a prefill")
+	f.BoolVar(&c.Sublayers, "sublayers", false, "llamacpp, transformers, builtin: capture attention and feed-forward outputs, too")
+	f.BoolVar(&e.prove, "prove-capture", true, "llamacpp, transformers: run once more without capture and compare the final logits")
 	f.BoolVar(&c.NoRepack, "no-repack", false, "llamacpp: turn off repacked weight buffers")
 	var profiles []string
 	for _, p := range oracle.Profiles() {
 		profiles = append(profiles, p.Name)
 	}
 	completeChoice(cmd, "precision", profiles)
+	f.StringVar(&c.Python, "python", "", "transformers: the Python `PROGRAM` that has torch and transformers (default python3)")
+	f.StringVar(&c.DType, "dtype", "", "transformers: type of weights and activations `f64|f32|f16|bf16` (default the config's)")
+	f.StringVar(&c.Device, "device", "", "transformers: PyTorch's `NAME` of the device (default cpu)")
+	f.StringVar(&c.Attention, "attention", "", "transformers: attention `eager|sdpa|flash_attention_2` (default eager)")
+	f.BoolVar(&c.TrustRemoteCode, "trust-remote-code", false, "transformers: run Python code that lies in the model's folder")
+	completeChoice(cmd, "dtype", spec.DTypes())
+	completeChoice(cmd, "attention", spec.Attentions())
 	completeChoice(cmd, "mode", []string{"probe", "preload"})
 	completeChoice(cmd, "flash-attention", []string{"on", "off", "auto"})
 	completeChoice(cmd, "kv-type", []string{"f32", "f16", "bf16", "q8_0"})
