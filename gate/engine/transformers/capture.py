@@ -175,7 +175,7 @@ class Run:
         }
 
     def versions(self):
-        return f"transformers {self.transformers.__version__}, torch {self.torch.__version__}"
+        return f"{self.transformers.__version__}, torch {self.torch.__version__}"
 
     def device_name(self):
         if self.device.type == "cuda":
