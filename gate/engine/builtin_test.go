@@ -161,6 +161,22 @@ func TestBuiltinGenerates(t *testing.T) {
 	}
 }
 
+// TestBuiltinWithoutCache: a place that keeps nothing is no reason not to run.
+func TestBuiltinWithoutCache(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.New(spec.Engine{Adapter: "builtin"}, engine.Options{CacheDir: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := e.Run(context.Background(), engine.Input{Name: "p", Tokens: []int32{256}, Model: enginetest.Zoo(t, "llama"), Dir: t.TempDir()})
+	if err != nil || len(openTrace(t, rec.TracePath).Meta.WeightsSHA256) != 64 {
+		t.Errorf("got %+v, %v", rec, err)
+	}
+}
+
 func TestBuiltinFails(t *testing.T) {
 	model := enginetest.Zoo(t, "llama")
 	broken := filepath.Join(t.TempDir(), "broken.gguf")

@@ -39,10 +39,6 @@ func weightsSHA256(ctx context.Context, model string, o Options) (string, error)
 // the cache folder and found there while path, size and time of every file are
 // the same.
 func filesSHA256(ctx context.Context, model string, files []string, o Options) (string, error) {
-	cache, err := o.cacheDir()
-	if err != nil {
-		return "", err
-	}
 	key := sha256.New()
 	for _, f := range files {
 		fi, err := os.Stat(f)
@@ -51,7 +47,11 @@ func filesSHA256(ctx context.Context, model string, files []string, o Options) (
 		}
 		fmt.Fprintf(key, "%q %d %d\n", f, fi.Size(), fi.ModTime().UnixNano())
 	}
-	kept := filepath.Join(cache, "weights", hex.EncodeToString(key.Sum(nil)[:16]))
+	// The cache only saves time: to have none, or not to be able to write it, is no failure.
+	kept := ""
+	if cache, err := o.cacheDir(); err == nil {
+		kept = filepath.Join(cache, "weights", hex.EncodeToString(key.Sum(nil)[:16]))
+	}
 	if b, err := os.ReadFile(kept); err == nil && len(b) == 64 && strings.Trim(string(b), "0123456789abcdef") == "" {
 		return string(b), nil
 	}
@@ -65,8 +65,7 @@ func filesSHA256(ctx context.Context, model string, files []string, o Options) (
 		}
 	}
 	sum := hex.EncodeToString(h.Sum(nil))
-	// The cache only saves time: not being able to write it is no failure.
-	if os.MkdirAll(filepath.Dir(kept), 0o755) == nil {
+	if kept != "" && os.MkdirAll(filepath.Dir(kept), 0o755) == nil {
 		if aside, err := os.CreateTemp(filepath.Dir(kept), ".sum-"); err == nil {
 			_, werr := aside.WriteString(sum)
 			if cerr := aside.Close(); werr != nil || cerr != nil || os.Rename(aside.Name(), kept) != nil {
