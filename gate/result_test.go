@@ -90,10 +90,16 @@ func TestEngineInfo(t *testing.T) {
 	r := compared(t, spec.Default(), Options{}, Pair{"p", ref, cand})
 	want := EngineInfo{Name: "e", Adapter: "trace", Version: "v", Model: "m", WeightsSHA256: strings.Repeat("a", 64), ComputeDType: "torch.bfloat16",
 		Precision: "bf16", PrecisionFrom: "says that it computes in torch.bfloat16", Device: "d", Trace: ref.Path}
+	for _, e := range []EngineInfo{r.Engines.Reference, r.Engines.Candidate} {
+		if len(e.Settings) > 0 {
+			t.Errorf("settings %v of a trace without any", e.Settings)
+		}
+	}
+	want.Settings = r.Engines.Reference.Settings // empty or nil
 	if !reflect.DeepEqual(r.Engines.Reference, want) {
 		t.Errorf("got  %+v\nwant %+v", r.Engines.Reference, want)
 	}
-	if !reflect.DeepEqual(r.Engines.Candidate, EngineInfo{Adapter: "trace", Trace: cand.Path}) {
+	if !reflect.DeepEqual(r.Engines.Candidate, EngineInfo{Adapter: "trace", Trace: cand.Path, Settings: r.Engines.Candidate.Settings}) {
 		t.Errorf("an engine that says nothing: %+v", r.Engines.Candidate)
 	}
 	if r.Spec.Preset != "reasonable" || r.Spec.PresetFrom != "the candidate does not say in which precision it computes" {
