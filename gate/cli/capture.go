@@ -64,7 +64,7 @@ Exits 3 if the engine crashed, hung or wrote no valid trace.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.engine.cfg.Command = args
-			job, err := f.what(cmd)
+			job, err := f.what(cmd, a.Getenv)
 			if err != nil {
 				return err
 			}
@@ -95,7 +95,7 @@ type captureJob struct {
 }
 
 // what is the engine to run and its input.
-func (f *captureFlags) what(cmd *cobra.Command) (job captureJob, err error) {
+func (f *captureFlags) what(cmd *cobra.Command, getenv func(string) string) (job captureJob, err error) {
 	if f.out == "" {
 		return job, usagef("missing --out: the trace to write")
 	}
@@ -105,7 +105,7 @@ func (f *captureFlags) what(cmd *cobra.Command) (job captureJob, err error) {
 				return job, usagef("--%s needs --spec", name)
 			}
 		}
-		return f.fromFlags(cmd)
+		return f.fromFlags(cmd, getenv)
 	}
 	for _, name := range append(engineFlagNames(cmd), "adapter", "role", "tokens", "prompt", "generate") {
 		if cmd.Flags().Changed(name) {
@@ -143,7 +143,7 @@ func (f *captureFlags) fromSpec() (job captureJob, err error) {
 	return job, nil
 }
 
-func (f *captureFlags) fromFlags(cmd *cobra.Command) (job captureJob, err error) {
+func (f *captureFlags) fromFlags(cmd *cobra.Command, getenv func(string) string) (job captureJob, err error) {
 	if job.engine, err = f.engine.config(cmd, f.adapter.value); err != nil {
 		return job, err
 	}
@@ -158,6 +158,11 @@ func (f *captureFlags) fromFlags(cmd *cobra.Command) (job captureJob, err error)
 		return job, usagef("--tokens and --prompt exclude each other")
 	case len(f.tokens) == 0 && f.prompt == "" && f.adapter.value != "trace":
 		return job, usagef("missing --tokens or --prompt")
+	}
+	if c := &job.engine; c.Adapter == "llamacpp" && c.Mode != "preload" && c.Library == "" && c.Headers == "" {
+		if c.Library, c.Headers, err = engine.FindLlamaCpp(getenv); err != nil {
+			return job, err
+		}
 	}
 	return job, nil
 }

@@ -58,7 +58,7 @@ func (e *engineFlags) add(cmd *cobra.Command) {
 
 	f.StringVar(&e.precision, "precision", "", "builtin: precision `PROFILE` to emulate, or PROFILE,FIELD=VALUE (default f64)")
 	f.StringVar(&c.Mode, "mode", "", "llamacpp: `MODE` probe (default) or preload, which captures from the command behind --")
-	f.StringVar(&c.Library, "library", "", "llamacpp: `DIR` of libllama and the ggml libraries")
+	f.StringVar(&c.Library, "library", "", "llamacpp: `DIR` of libllama and the ggml libraries (default those of the prefix LLAMA_CPP, or of an installed llama.cpp)")
 	f.StringVar(&c.Headers, "headers", "", "llamacpp: `DIR` of llama.h, of the library's version")
 	f.StringVar(&c.Compiler, "compiler", "", "llamacpp: `PROGRAM` that compiles the probe (default c++)")
 	f.StringVar(&c.Backend, "backend", "", "llamacpp: the one ggml backend library `FILE` to load")

@@ -119,12 +119,6 @@ func measure(t testing.TB, cfg Config, tile Tile) *Measures {
 	return a.Result()
 }
 
-// pairOf measures one row of values.
-func pairOf(t testing.TB, dtype DType, r, c []float64) *Measures {
-	t.Helper()
-	return measure(t, Config{}, Tile{Rows: 1, Width: len(r), Ref: blockOf(dtype, r...), Cand: blockOf(dtype, c...)})
-}
-
 func near(a, b, tol float64) bool {
 	if a == b || math.IsNaN(a) && math.IsNaN(b) {
 		return true
