@@ -59,8 +59,11 @@ func diagnose(ctx context.Context, r *Result, pairs []Pair, s *spec.Spec) error 
 // rankOf orders diagnoses: the most confident first. Where a pattern is known as
 // well, that a layer errs comes behind it.
 func rankOf(d Diagnosis) int {
-	if d.Kind == "local_error" {
+	switch d.Kind {
+	case "local_error":
 		return 1
+	case "reference_drifted", "oracle_differs":
+		return -1 // patterns are told of the candidate
 	}
 	return map[string]int{High: 0, Medium: 1, Low: 2}[d.Confidence]
 }

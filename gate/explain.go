@@ -6,7 +6,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"github.com/paritygate/paritygate/gate/engine"
 	"github.com/paritygate/paritygate/gate/oracle"
 	"github.com/paritygate/paritygate/gate/spec"
 	"github.com/paritygate/paritygate/gate/trace"
@@ -26,10 +28,13 @@ type side struct {
 	name    string
 	profile oracle.Profile
 	known   bool // the profile is
+	times   times
 }
 
 // explain computes the oracle on every prompt and fills in what it says of both
 // engines. Prompts whose tokens no trace tells are passed over with a warning.
+// Errors: weights that the oracle cannot read, a profile that does not exist or
+// does not fit them, and traces of another model than theirs.
 func explain(ctx context.Context, r *Result, s *spec.Spec, pairs []Pair, o Options) error {
 	if s.Oracle == nil || len(pairs) == 0 {
 		return nil
@@ -38,7 +43,7 @@ func explain(ctx context.Context, r *Result, s *spec.Spec, pairs []Pair, o Optio
 	if err != nil {
 		return fmt.Errorf("oracle: %w", err)
 	}
-	defer m.Close()
+	defer m.Close() // only read
 	dir, err := os.MkdirTemp("", "paritygate-oracle-")
 	if err != nil {
 		return err
@@ -51,7 +56,7 @@ func explain(ctx context.Context, r *Result, s *spec.Spec, pairs []Pair, o Optio
 		cfg  spec.Engine
 		in   *EngineInfo
 	}{{"reference", s.Engines.Reference, &r.Engines.Reference}, {"candidate", s.Engines.Candidate, &r.Engines.Candidate}} {
-		p, from, err := profileFor(e.cfg, *e.in)
+		p, from, err := profileFor(e.cfg, *e.in, m)
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.name, err)
 		}
@@ -59,7 +64,7 @@ func explain(ctx context.Context, r *Result, s *spec.Spec, pairs []Pair, o Optio
 			r.Warnings = append(r.Warnings, fmt.Sprintf("oracle: nothing tells how the %s computes, so its error is not explained; name a precision profile for it", e.name))
 		}
 		e.in.Profile, e.in.ProfileFrom = p.Name, from
-		x.sides[i] = side{e.name, p, from != ""}
+		x.sides[i] = side{e.name, p, from != "", timesFor(*e.in)}
 	}
 	for _, p := range pairs {
 		if err := x.prompt(ctx, r, p); err != nil {
@@ -75,9 +80,18 @@ func (x *explainer) prompt(ctx context.Context, r *Result, p Pair) error {
 	if tokens == nil {
 		tokens = p.Candidate.Meta.Tokens
 	}
-	if tokens == nil {
+	switch {
+	case tokens == nil:
 		r.Warnings = append(r.Warnings, fmt.Sprintf("oracle: no trace of prompt %s tells its tokens, so nothing is explained there", p.Prompt))
 		return nil
+	case promptInfo(p).InputsDiffer != "":
+		return nil // nothing is compared
+	}
+	traces := []*trace.Trace{p.Reference, p.Candidate}
+	for i, t := range traces {
+		if err := x.fits(x.sides[i].name, t); err != nil {
+			return err
+		}
 	}
 	exact, err := x.compute(ctx, "exact", tokens, oracle.Profile{Name: "f64"})
 	if err != nil {
@@ -85,7 +99,7 @@ func (x *explainer) prompt(ctx context.Context, r *Result, p Pair) error {
 	}
 	defer exact.Close() // only read
 	var errors [2]map[string]OracleError
-	for i, t := range []*trace.Trace{p.Reference, p.Candidate} {
+	for i, t := range traces {
 		if errors[i], err = x.errorsOf(ctx, x.sides[i], exact, t, tokens); err != nil {
 			return fmt.Errorf("%s: %w", x.sides[i].name, err)
 		}
@@ -100,6 +114,27 @@ func (x *explainer) prompt(ctx context.Context, r *Result, p Pair) error {
 		c.Oracle = &OracleInfo{Reference: ref, Candidate: cand, Ratio: Value(round9(quotient(float64(cand.Error), float64(ref.Error))))}
 		setMetric(c, "explained", cand.Explained)
 		setMetric(c, "local", cand.LocalRatio)
+	}
+	return nil
+}
+
+// fits refuses a trace of another model than the oracle's. Rows of a log may be
+// short, as a log need not say how wide they are.
+func (x *explainer) fits(role string, t *trace.Trace) error {
+	for _, c := range t.Checkpoints {
+		want := x.model.Width()
+		n, layer := layerOutput(c.Name)
+		switch {
+		case layer && n >= x.model.Layers():
+			return fmt.Errorf("the %s has %s, but %s has %d layers: it is another model", role, c.Name, x.model.Path(), x.model.Layers())
+		case c.Name == logitsName:
+			want = x.model.Vocabulary()
+		case !layer && c.Name != "embedding" && c.Name != "final_norm":
+			continue
+		}
+		if c.Width != want && !(t.Format == trace.OrchJSONL && c.Width < want) {
+			return fmt.Errorf("the %s's %s has rows of %d elements, those of %s have %d: it is another model", role, c.Name, c.Width, x.model.Path(), want)
+		}
 	}
 	return nil
 }
@@ -124,7 +159,7 @@ func quotient(a, b float64) float64 {
 func (x *explainer) errorsOf(ctx context.Context, s side, exact, t *trace.Trace, tokens []int32) (map[string]OracleError, error) {
 	out := map[string]OracleError{}
 	nan := Value(math.NaN())
-	errs, err := x.distances(ctx, exact, t)
+	errs, err := x.distances(ctx, exact, t, x.spec.Skip.Positions)
 	if err != nil {
 		return nil, err
 	}
@@ -135,13 +170,14 @@ func (x *explainer) errorsOf(ctx context.Context, s side, exact, t *trace.Trace,
 			return nil, err
 		}
 		defer emulated.Close() // only read
-		if floors, err = x.distances(ctx, exact, emulated); err != nil {
+		if floors, err = x.floors(ctx, exact, emulated, t); err != nil {
 			return nil, err
 		}
 	}
 	for name, e := range errs {
 		o := OracleError{Error: Value(round9(e)), Floor: nan, Explained: nan, Local: nan, LocalFloor: nan, LocalRatio: nan}
 		if f, ok := floors[name]; ok {
+			f = math.Hypot(f, s.storage(t.Lookup(name)))
 			o.Floor = Value(round9(f))
 			o.Explained = Value(round9(quotient(e, max(f, leastFloor))))
 		}
@@ -157,16 +193,71 @@ func (x *explainer) errorsOf(ctx context.Context, s side, exact, t *trace.Trace,
 // not round, or where rounding happens to cost nothing.
 const leastFloor = 1e-9
 
+// storage is what writing the trace cost: relative to its values, the rms error
+// of rounding to the checkpoint's own dtype, where that is coarser than what the
+// engine hands from layer to layer.
+func (s side) storage(c *trace.Checkpoint) float64 {
+	switch {
+	case c == nil || s.profile.Residual == oracle.BF16:
+		return 0
+	case c.DType == trace.BF16:
+		return bf16Storage
+	case c.DType == trace.F16 && s.profile.Residual != oracle.F16:
+		return bf16Storage / 8
+	}
+	return 0
+}
+
+// bf16Storage is the rms error of a value rounded to the eight bits of bf16: the
+// distance of two numbers over √12, relative to numbers spread evenly.
+const bf16Storage = 1.47e-3
+
 // distances is rel_l2 of a trace against the oracle's, by checkpoint.
-func (x *explainer) distances(ctx context.Context, exact, t *trace.Trace) (map[string]float64, error) {
-	r := newResult(x.o)
-	if err := measurePairs(ctx, r, x.spec, []Pair{{Prompt: "oracle", Reference: exact, Candidate: t}}, x.o); err != nil {
+func (x *explainer) distances(ctx context.Context, exact, t *trace.Trace, skip []int) (map[string]float64, error) {
+	r, s := newResult(x.o), *x.spec
+	s.Skip.Positions = skip
+	if err := measurePairs(ctx, r, &s, []Pair{{Prompt: "oracle", Reference: exact, Candidate: t}}, x.o); err != nil {
 		return nil, err
 	}
 	out := map[string]float64{}
 	for _, c := range r.Checkpoints {
-		if c.Compared == c.Width {
+		if c.Compared == c.Width && c.Rows > 0 {
 			out[c.Name] = float64(c.Metrics["rel_l2"])
+		}
+	}
+	return out, nil
+}
+
+// floors is rel_l2 of the emulated engine against the oracle, by checkpoint: at
+// the positions that the engine's own trace has there, as a floor is no better
+// known than the rows that it is taken of.
+func (x *explainer) floors(ctx context.Context, exact, emulated, t *trace.Trace) (map[string]float64, error) {
+	names := map[string][]string{} // by the positions that are left out
+	skips := map[string][]int{}
+	for _, c := range t.Checkpoints {
+		e := exact.Lookup(c.Name)
+		if e == nil {
+			continue
+		}
+		skip := slices.Clone(x.spec.Skip.Positions)
+		for _, p := range e.Positions {
+			if _, has := slices.BinarySearch(c.Positions, p); !has {
+				skip = append(skip, p)
+			}
+		}
+		key := fmt.Sprint(skip)
+		names[key], skips[key] = append(names[key], c.Name), skip
+	}
+	out := map[string]float64{}
+	for key, of := range names {
+		all, err := x.distances(ctx, exact, emulated, skips[key])
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range of {
+			if f, ok := all[n]; ok {
+				out[n] = f
+			}
 		}
 	}
 	return out, nil
@@ -175,38 +266,8 @@ func (x *explainer) distances(ctx context.Context, exact, t *trace.Trace) (map[s
 // compute runs the oracle's forward pass under a profile and opens its trace.
 func (x *explainer) compute(ctx context.Context, name string, tokens []int32, p oracle.Profile) (*trace.Trace, error) {
 	path := filepath.Join(x.dir, name+".safetensors")
-	dtype := trace.F32
-	if !p.Single {
-		dtype = trace.F64
-	}
-	w, err := trace.Create(path, trace.Meta{Engine: "paritygate builtin", EngineVersion: p.Name, Tokens: tokens}, x.tensors(dtype, len(tokens)))
-	if err != nil {
-		return nil, err
-	}
-	err = x.model.Run(ctx, tokens, oracle.Options{Profile: p, Sublayers: true}, func(name string, _ int, values []float64) error {
-		return w.Append(name, encodeValues(dtype, values))
-	})
-	if err != nil {
-		w.Abort()
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
+	if err := engine.WriteForward(ctx, x.model, tokens, oracle.Options{Profile: p, Sublayers: true}, trace.Meta{}, path); err != nil {
 		return nil, err
 	}
 	return trace.Open(path, trace.Options{})
-}
-
-// tensors announces every checkpoint of the model.
-func (x *explainer) tensors(d trace.DType, rows int) []trace.TensorSpec {
-	add := func(list []trace.TensorSpec, name string, width int) []trace.TensorSpec {
-		return append(list, trace.TensorSpec{Name: name, DType: d, Rows: rows, Width: width})
-	}
-	w := x.model.Width()
-	list := add(nil, "embedding", w)
-	for i := range x.model.Layers() {
-		for _, part := range []string{"attn_norm", "attn_output", "ffn_input", "ffn_norm", "ffn_output", "output"} {
-			list = add(list, fmt.Sprintf("layer_%d_%s", i, part), w)
-		}
-	}
-	return add(add(list, "final_norm", w), logitsName, x.model.Vocabulary())
 }

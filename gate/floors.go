@@ -21,6 +21,14 @@ var (
 	guessed  = times{3, 6}
 )
 
+// timesFor are the limits for an engine, by who says how it computes.
+func timesFor(e EngineInfo) times {
+	if e.ProfileFrom == fromWords {
+		return guessed
+	}
+	return declared
+}
+
 // Where a profile comes from.
 const (
 	fromSpec     = "spec"
@@ -33,10 +41,7 @@ func oracleRules(s *spec.Spec, candidate EngineInfo) []spec.Applied {
 	if s.Oracle == nil {
 		return nil
 	}
-	t := declared
-	if candidate.ProfileFrom == fromWords {
-		t = guessed
-	}
+	t := timesFor(candidate)
 	rule := func(name string, limit float64) spec.Applied {
 		return spec.Applied{Metric: name, Level: LevelFail, Value: limit, Source: oracleSource, Rule: "*"}
 	}

@@ -87,11 +87,13 @@ func judgeCheckpoint(c *Checkpoint, limits []spec.Applied, widen float64, garbag
 }
 
 // limitsFor are the spec's limits and, where there is an oracle, what it adds:
-// a rule of the spec on the same metric wins.
+// a rule of the spec on the same metric wins, one that turns it off, too.
 func limitsFor(r *Result, s *spec.Spec, checkpoint string) []spec.Applied {
 	out := s.LimitsFor(checkpoint, r.Spec.Preset)
 	for _, o := range oracleRules(s, r.Engines.Candidate) {
-		if !slices.ContainsFunc(out, func(a spec.Applied) bool { return a.Metric == o.Metric && a.Level == o.Level }) {
+		if !slices.ContainsFunc(s.Tolerances.Rules, func(rule spec.Rule) bool {
+			return spec.Match(rule.Checkpoint, checkpoint) && slices.ContainsFunc(rule.Limits, func(l spec.Limit) bool { return l.Metric == o.Metric })
+		}) {
 			out = append(out, o)
 		}
 	}

@@ -2,9 +2,9 @@ package gate
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/paritygate/paritygate/gate/metric"
 	"github.com/paritygate/paritygate/gate/oracle"
@@ -41,6 +41,14 @@ func (x *explainer) local(ctx context.Context, s side, t *trace.Trace, out map[s
 	return x.localHead(ctx, s, t, input, out)
 }
 
+// add is what a half of a layer, or a whole one, makes of its input: the
+// engine's own, exactly, and in the engine's precision.
+type add struct {
+	own, exact, emulated []float64
+	input                []float64 // nil where nothing is added to a stream
+	stored               float64   // what writing a value cost, relative to it
+}
+
 // localLayer is the local error of one layer, and of its halves where they were
 // captured.
 func (x *explainer) localLayer(ctx context.Context, s side, t *trace.Trace, i int, input, output []float64, out map[string]OracleError) error {
@@ -53,14 +61,18 @@ func (x *explainer) localLayer(ctx context.Context, s side, t *trace.Trace, i in
 		return err
 	}
 	name := fmt.Sprintf("layer_%d_output", i)
-	e := out[name]
-	e.setLocal(output, exact.Output, emulated.Output, input)
+	e, ok := out[name]
+	if !ok {
+		return nil // not whole rows are compared
+	}
+	stored := s.storage(t.Lookup(name))
+	x.setLocal(&e, add{output, exact.Output, emulated.Output, input, stored}, x.model.Width())
 	mid, err := wholeRows(t, fmt.Sprintf("layer_%d_ffn_input", i), x.model.Width())
 	if err != nil {
 		return err
 	}
 	if mid != nil && len(mid) == len(input) {
-		if e.Part, err = x.localPart(ctx, s, i, input, mid, output, exact, emulated); err != nil {
+		if e.Part, err = x.localPart(ctx, s, i, mid, add{output, exact.FFNInput, emulated.FFNInput, input, stored}); err != nil {
 			return err
 		}
 	}
@@ -69,10 +81,10 @@ func (x *explainer) localLayer(ctx context.Context, s side, t *trace.Trace, i in
 }
 
 // localPart says which half of a layer errs more than rounding explains, and
-// more than the other: "attention", "feed-forward", or "" when neither does.
-func (x *explainer) localPart(ctx context.Context, s side, i int, input, mid, output []float64, exact, emulated *oracle.LayerOutput) (string, error) {
-	var attention, ffn OracleError
-	attention.setLocal(mid, exact.FFNInput, emulated.FFNInput, input)
+// more than the other: "attention", "feed-forward", or "" when neither does. mid
+// is the engine's own stream between the halves; layer has the whole layer's
+// output, and what attention makes of its input.
+func (x *explainer) localPart(ctx context.Context, s side, i int, mid []float64, layer add) (string, error) {
 	fx, err := x.model.FeedForward(ctx, i, mid, oracle.Profile{})
 	if err != nil {
 		return "", err
@@ -81,10 +93,12 @@ func (x *explainer) localPart(ctx context.Context, s side, i int, input, mid, ou
 	if err != nil {
 		return "", err
 	}
-	ffn.setLocal(output, fx.Output, fe.Output, mid)
+	var attention, ffn OracleError
+	x.setLocal(&attention, add{mid, layer.exact, layer.emulated, layer.input, layer.stored}, x.model.Width())
+	x.setLocal(&ffn, add{layer.own, fx.Output, fe.Output, mid, layer.stored}, x.model.Width())
 	a, f := float64(attention.LocalRatio), float64(ffn.LocalRatio)
 	switch {
-	case max(a, f) <= declared.local:
+	case !(max(a, f) > s.times.local):
 		return "", nil
 	case a >= f:
 		return "attention", nil
@@ -92,8 +106,8 @@ func (x *explainer) localPart(ctx context.Context, s side, i int, input, mid, ou
 	return "feed-forward", nil
 }
 
-// localHead is the local error of the final norm and the logits: of the engine's
-// own last layer, and for the logits also of its own final norm.
+// localHead is the local error of the final norm and the logits, both of the
+// engine's own last layer.
 func (x *explainer) localHead(ctx context.Context, s side, t *trace.Trace, input []float64, out map[string]OracleError) error {
 	if input == nil {
 		return nil
@@ -110,7 +124,8 @@ func (x *explainer) localHead(ctx context.Context, s side, t *trace.Trace, input
 		name            string
 		exact, emulated []float64
 	}{{"final_norm", exactNorm, norm}, {logitsName, exactLogits, logits}} {
-		own, err := wholeRows(t, c.name, len(c.exact)/max(1, len(input)/x.model.Width()))
+		width := len(c.exact) / (len(input) / x.model.Width())
+		own, err := wholeRows(t, c.name, width)
 		if err != nil {
 			return err
 		}
@@ -118,25 +133,32 @@ func (x *explainer) localHead(ctx context.Context, s side, t *trace.Trace, input
 		if own == nil || !ok || len(own) != len(c.exact) {
 			continue
 		}
-		e.setLocal(own, c.exact, c.emulated, nil)
+		x.setLocal(&e, add{own, c.exact, c.emulated, nil, s.storage(t.Lookup(c.name))}, width)
 		out[c.name] = e
 	}
 	return nil
 }
 
-// setLocal fills in the local figures: own is what the engine made, exact and
-// emulated what float64 and the engine's precision make of the same input. What
-// the layer adds is what counts: input is taken off, where there is one.
-func (e *OracleError) setLocal(own, exact, emulated, input []float64) {
+// setLocal fills in the local figures. What is added to the stream is what
+// counts: the input is taken off, where there is one. Rows of positions that the
+// spec skips are left out.
+func (x *explainer) setLocal(e *OracleError, a add, width int) {
 	var err2, floor2, step2 float64
-	for i, x := range exact {
-		step := x
-		if input != nil {
-			step -= input[i]
+	for p := range len(a.exact) / width {
+		if slices.Contains(x.spec.Skip.Positions, p) {
+			continue
 		}
-		err2 += sq(own[i] - x)
-		floor2 += sq(emulated[i] - x)
-		step2 += step * step
+		for i := p * width; i < (p+1)*width; i++ {
+			step, in := a.exact[i], 0.0
+			if a.input != nil {
+				in = a.input[i]
+				step -= in
+			}
+			err2 += sq(a.own[i] - a.exact[i])
+			// Both ends of the step were stored.
+			floor2 += sq(a.emulated[i]-a.exact[i]) + sq(a.stored)*(sq(a.exact[i])+sq(in))
+			step2 += sq(step)
+		}
 	}
 	local, floor := math.Sqrt(quotient(err2, step2)), math.Sqrt(quotient(floor2, step2))
 	e.Local, e.LocalFloor = Value(round9(local)), Value(round9(floor))
@@ -157,17 +179,4 @@ func wholeRows(t *trace.Trace, name string, width int) ([]float64, error) {
 	out := make([]float64, len(c.Positions)*width)
 	metric.Widen(out, metric.DType(c.DType), buf)
 	return out, nil
-}
-
-// encodeValues writes values little-endian as F64 or F32.
-func encodeValues(d trace.DType, values []float64) []byte {
-	out := make([]byte, 0, len(values)*d.Size())
-	for _, v := range values {
-		if d == trace.F64 {
-			out = binary.LittleEndian.AppendUint64(out, math.Float64bits(v))
-		} else {
-			out = binary.LittleEndian.AppendUint32(out, math.Float32bits(float32(v)))
-		}
-	}
-	return out
 }

@@ -1,32 +1,43 @@
 package gate
 
 import (
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
+	"github.com/paritygate/paritygate/gate/engine"
 	"github.com/paritygate/paritygate/gate/oracle"
 	"github.com/paritygate/paritygate/gate/spec"
 )
 
 // profileFor is how an engine computes, and who says so: its spec, its adapter's
-// settings, or its trace's own words; "" where nothing tells.
-func profileFor(e spec.Engine, in EngineInfo) (p oracle.Profile, from string, err error) {
+// settings, or its trace's own words; "" where nothing tells. m are the oracle's
+// weights, whose types are the engine's unless it names another precision.
+func profileFor(e spec.Engine, in EngineInfo, m *oracle.Model) (oracle.Profile, string, error) {
+	p, from, err := profileAlone(e, in)
+	if err != nil || from == fromSpec || p.Inputs != oracle.ByWeight {
+		return p, from, err
+	}
+	return ownWeights(p, from, in.Precision, m)
+}
+
+// profileAlone is profileFor without regard to the weights.
+func profileAlone(e spec.Engine, in EngineInfo) (p oracle.Profile, from string, err error) {
 	if e.Precision != nil {
-		p, err := namedProfile(*e.Precision)
+		p, err := engine.Profile(e.Precision)
 		return p, fromSpec, err
 	}
 	name, from := toldProfile(e, in)
 	if name == "" {
 		return oracle.Profile{}, "", nil
 	}
-	if p, err = oracle.ProfileByName(name); err != nil {
+	named, err := engine.ParsePrecision(name)
+	if err != nil {
 		return p, "", err
 	}
-	if name == llamaCPU {
-		p, err = withSettings(p, in.Settings)
+	if p, err = engine.Profile(named); err != nil || name != llamaCPU {
+		return p, from, err
 	}
+	p, err = withSettings(p, in.Settings)
 	return p, from, err
 }
 
@@ -46,6 +57,11 @@ func withSettings(p oracle.Profile, settings map[string]string) (oracle.Profile,
 	if flash {
 		changes = append(changes, [2]string{"flash", "true"}, [2]string{"flash_sum", "f16"}, [2]string{"flash_tile", "64"})
 	}
+	return changed(p, changes)
+}
+
+// changed is a profile with fields changed, one after the other.
+func changed(p oracle.Profile, changes [][2]string) (oracle.Profile, error) {
 	var err error
 	for _, c := range changes {
 		if p, err = p.With(c[0], c[1]); err != nil {
@@ -55,30 +71,42 @@ func withSettings(p oracle.Profile, settings map[string]string) (oracle.Profile,
 	return p, nil
 }
 
-// namedProfile is a profile with its changed fields.
-func namedProfile(s spec.Precision) (oracle.Profile, error) {
-	p, err := oracle.ProfileByName(s.Profile)
-	if err != nil {
-		return p, fmt.Errorf("precision: %w", err)
+// ownWeights gives llama.cpp's habit the type of the engine's own weights, where
+// the precision that it names is not that of the oracle's weights. Types of 4
+// bits cannot be emulated from others.
+func ownWeights(p oracle.Profile, from, told string, m *oracle.Model) (oracle.Profile, string, error) {
+	own := m.Coarsest(p)
+	if p.GELU == "table" && m.Architecture() == "gpt2" && rank(own) < rank("f16") {
+		own = "f16" // its activations pass through f16
 	}
-	for _, f := range slices.Sorted(maps.Keys(s.Fields)) {
-		if p, err = p.With(f, s.Fields[f]); err != nil {
-			return p, fmt.Errorf("precision: %w", err)
-		}
+	var err error
+	switch t, o := rank(told), rank(own); {
+	case t < 0 || o < 0 || t == o || told == "q4" && own == "q8_0":
+	case told == "q4":
+		return oracle.Profile{}, "", nil
+	case t > o:
+		p, err = changed(p, [][2]string{{"weights", told}, {"inputs", told}})
+		from = fromWords
+	default:
+		p, err = p.With("inputs", told)
+		from = fromWords
 	}
-	return p, nil
+	return p, from, err
 }
 
 // toldProfile is the name of the profile that an engine's own words fit.
 func toldProfile(e spec.Engine, in EngineInfo) (name, from string) {
 	precision := in.Precision
-	engine := strings.ToLower(in.Name)
+	name = strings.ToLower(in.Name)
 	switch {
-	case strings.HasPrefix(engine, "paritygate builtin"):
+	case strings.HasPrefix(name, engine.BuiltinName):
 		return in.Version, fromSettings
-	case strings.HasPrefix(engine, "llama.cpp"):
+	case strings.HasPrefix(name, "llama.cpp"):
 		return llamaProfile(e, in)
-	case strings.HasPrefix(engine, "transformers") && precision != "f64" && precision != "":
+	case precision == "f64":
+		// Engines that say so keep angles, norms or what they write in f32.
+		return "f32", fromWords
+	case strings.HasPrefix(name, "transformers") && slices.Contains([]string{"f32", "f16", "bf16"}, precision):
 		return "transformers-" + precision, fromWords
 	case precision == "q8_0":
 		return "llamacpp-q8_0", fromWords
@@ -92,7 +120,8 @@ func toldProfile(e spec.Engine, in EngineInfo) (name, from string) {
 // types; attention's settings are added to it.
 func llamaProfile(e spec.Engine, in EngineInfo) (name, from string) {
 	device := strings.ToLower(in.Device)
-	if strings.Contains(device, "cuda") || strings.Contains(device, "nvidia") || e.GPULayers != nil && *e.GPULayers > 0 {
+	offloaded := e.GPULayers != nil && *e.GPULayers > 0 && device == ""
+	if strings.Contains(device, "cuda") || strings.Contains(device, "nvidia") || offloaded {
 		return "llamacpp-cuda-f16", fromWords
 	}
 	if _, told := in.Settings["kv_type"]; !told {

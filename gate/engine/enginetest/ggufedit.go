@@ -105,6 +105,21 @@ func ScaleChannel(tensor string, channel int, factor float32) func(*GGUF) error 
 	})
 }
 
+// ScaleColumn multiplies one input channel of a matrix (an element of each of
+// its rows) by factor: ScaleColumn("blk.2.ffn_down.weight", 5, 0).
+func ScaleColumn(tensor string, channel int, factor float32) func(*GGUF) error {
+	return edit(tensor, func(t *Tensor, v []float32) error {
+		width := int(t.Dims[0])
+		if channel < 0 || channel >= width {
+			return fmt.Errorf("%s has no input channel %d", tensor, channel)
+		}
+		for i := channel; i < len(v); i += width {
+			v[i] *= factor
+		}
+		return nil
+	})
+}
+
 // Scale multiplies a whole tensor by factor: Scale("blk.2.attn_norm.weight", 1.01).
 func Scale(tensor string, factor float32) func(*GGUF) error {
 	return edit(tensor, func(_ *Tensor, v []float32) error {

@@ -88,6 +88,7 @@ func TestEditErrors(t *testing.T) {
 		"another type":    SetKV("rope.freq_base", uint32(1)),
 		"no such tensor":  Scale("blk.9.attn_norm.weight", 2),
 		"no such channel": ScaleChannel("blk.0.ffn_down.weight", 128, 2),
+		"no such column":  ScaleColumn("blk.0.ffn_up.weight", 128, 2),
 		"no such layers":  SwapLayers(7, 8),
 		"no such heads":   RotateHeads("blk.0.attn_k.weight", 3),
 	} {
