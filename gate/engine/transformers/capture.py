@@ -3,7 +3,7 @@
 Started by paritygate with the path of a JSON file that says everything. Writes a
 folder of safetensors, one file a checkpoint, row after row as they come, and
 last of all a JSON file with the result or with what stood in the way. Works with
-transformers 4.41 and newer; needs only what transformers itself needs.
+transformers 4.45 and newer; needs only what transformers itself needs.
 """
 import hashlib
 import json
@@ -43,8 +43,8 @@ def libraries():
     except ImportError as e:
         raise Failure("not started", f"{sys.executable} (Python {platform.python_version()}) cannot import {e.name or 'torch'}: {e}; "
                       f"{install}; or name another interpreter with python:") from e
-    if version(transformers) < (4, 41):
-        raise Failure("not started", f"transformers {transformers.__version__} is too old: want 4.41 or newer; {install} --upgrade")
+    if version(transformers) < (4, 45):
+        raise Failure("not started", f"transformers {transformers.__version__} is too old: want 4.45 or newer; {install} --upgrade")
     transformers.utils.logging.disable_progress_bar()
     return torch, transformers
 
