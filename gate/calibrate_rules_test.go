@@ -1,9 +1,14 @@
 package gate
 
 import (
+	"bytes"
 	"math"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/paritygate/paritygate/gate/spec"
 )
 
 func TestRoundUp(t *testing.T) {
@@ -181,5 +186,87 @@ func TestTightenForSeveral(t *testing.T) {
 	}
 	if c := l.list[0]; c.Bug != "small" || c.Limit >= 2e-4 || c.Limit < 1e-4 {
 		t.Errorf("limit %+v", c)
+	}
+}
+
+func TestVariants(t *testing.T) {
+	names := func(vs []variant) string {
+		var out []string
+		for _, v := range vs {
+			if v.cfg.ProveCapture == nil || *v.cfg.ProveCapture {
+				t.Errorf("%s proves capture once more", v.name)
+			}
+			if !strings.HasPrefix(v.name, "threads") { // as many as the machine has
+				out = append(out, v.name)
+			}
+		}
+		return strings.Join(out, ", ")
+	}
+	tests := []struct {
+		cfg  spec.Engine
+		want string
+	}{
+		{spec.Engine{Adapter: "llamacpp"}, "ubatch 1, ubatch 7, ubatch 32, decode, flash_attention on, flash_attention off, kv_type f32, kv_type f16"},
+		{spec.Engine{Adapter: "llamacpp", Mode: "probe", FlashAttention: "auto", KVType: "f16", Batch: 16, UBatch: 7, Decode: true}, "ubatch 1, prefill"},
+		{spec.Engine{Adapter: "llamacpp", Mode: "preload"}, ""},
+		{spec.Engine{Adapter: "transformers"}, "decode"},
+		{spec.Engine{Adapter: "transformers", Device: "cuda:1"}, "decode"},
+		{spec.Engine{Adapter: "exec"}, ""},
+		{spec.Engine{Adapter: "builtin"}, ""},
+	}
+	for _, tt := range tests {
+		if got := names(variantsOf(tt.cfg)); got != tt.want {
+			t.Errorf("%+v: %s, want %s", tt.cfg, got, tt.want)
+		}
+	}
+	threads := func(cfg spec.Engine) (out []int) {
+		for _, v := range variantsOf(cfg) {
+			if strings.HasPrefix(v.name, "threads") {
+				out = append(out, v.cfg.Threads)
+			}
+		}
+		return out
+	}
+	if got := threads(spec.Engine{Adapter: "llamacpp"}); !slices.Contains(got, 1) || !slices.Contains(got, 2) || !slices.Contains(got, runtime.NumCPU()) {
+		t.Errorf("threads %v", got)
+	}
+	if got := threads(spec.Engine{Adapter: "transformers", Threads: 2}); slices.Contains(got, 2) || !slices.Contains(got, 1) {
+		t.Errorf("threads %v beside the engine's own 2", got)
+	}
+	if got := threads(spec.Engine{Adapter: "transformers", Device: "cuda"}); got != nil {
+		t.Errorf("threads %v on a GPU", got)
+	}
+}
+
+// TestCalibrationYAML: names that YAML or globs would read otherwise, and text
+// that would end a comment, come back as what they are.
+func TestCalibrationYAML(t *testing.T) {
+	names := []string{"layer_*_output", literal("odd[1]* #x: \"q\""), literal("123"), literal("- a"), literal("Ünï"), literal("true")}
+	c := &Calibration{Name: "candidate", Engine: EngineInfo{Name: "a\nversion: 2\r\ttolerances: {}", Model: "m\u2028n"}, Margin: 2, NoBugs: "why\nnot",
+		Warnings: []string{"w\nrules: []"}}
+	for i, n := range names {
+		c.Limits = append(c.Limits, CalibratedLimit{Rule: n, Metric: "rel_l2", Limit: Value(float64(i) * 1.2345678e-9)},
+			CalibratedLimit{Rule: n, Metric: "scale", Limit: 1e21, Noise: NoiseSeen{1, "x\ny", "p", "v"}})
+	}
+	c.Limits = append(c.Limits, CalibratedLimit{Rule: "logits", Metric: "kl.mean", Limit: 5e-324})
+	s := parsed(t, strings.TrimPrefix(string(c.YAML()[strings.Index(string(c.YAML()), "version: 1\n"):]), "version: 1\n"))
+	whole, err := spec.Parse(c.YAML(), "rules.yaml")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, c.YAML())
+	}
+	if len(whole.Tolerances.Rules) != len(names)+1 || len(s.Tolerances.Rules) != len(names)+1 {
+		t.Fatalf("%d rules, want %d\n%s", len(whole.Tolerances.Rules), len(names)+1, c.YAML())
+	}
+	for i, n := range names {
+		r := whole.Tolerances.Rules[i]
+		if r.Checkpoint != n || r.Limits[0].Value != float64(c.Limits[2*i].Limit) {
+			t.Errorf("read back %+v, want %s", r, n)
+		}
+	}
+	if !spec.Match(names[1], "odd[1]* #x: \"q\"") || spec.Match(names[1], "odd1 #x: \"q\"") {
+		t.Errorf("%s is not the name itself", names[1])
+	}
+	if !bytes.Equal(c.YAML(), c.YAML()) || !bytes.Contains(c.Text(), []byte("No bug was tried: why not.")) {
+		t.Errorf("text:\n%s", c.Text())
 	}
 }

@@ -198,11 +198,14 @@ func (a *app) capture(ctx context.Context, job captureJob, out string) error {
 }
 
 // outputOf is the end of the engine's stderr, set off.
-func outputOf(e *engine.Error) string {
-	if e.Output == "" {
+func outputOf(e *engine.Error) string { return endOf(e.Output) }
+
+// endOf is the end of an engine's output, set off.
+func endOf(output string) string {
+	if output == "" {
 		return ""
 	}
-	lines := strings.Split(strings.TrimRight(e.Output, "\n"), "\n")
+	lines := strings.Split(strings.TrimRight(output, "\n"), "\n")
 	const shown = 20
 	if len(lines) > shown {
 		lines = lines[len(lines)-shown:]

@@ -162,7 +162,7 @@ Exit codes:
 		}
 	}
 	add("measure", a.runCommand(), a.compareCommand(), a.captureCommand(), a.demoCommand())
-	add("spec", a.initCommand(), a.checkCommand(), a.schemaCommand())
+	add("spec", a.initCommand(), a.checkCommand(), a.calibrateCommand(), a.schemaCommand())
 	add("saved", a.reportCommand(), a.judgeCommand(), a.inspectCommand(), a.positionsCommand())
 	root.AddCommand(a.versionCommand())
 	root.SetHelpCommand(helpCommand())
