@@ -49,7 +49,7 @@ func oracleRules(s *spec.Spec, candidate EngineInfo) []spec.Applied {
 }
 
 // oracleSource is where limits come from that the oracle adds.
-const oracleSource = "oracle"
+const oracleSource = "the oracle"
 
 // underFloor is the finding of a limit that rounding alone exceeds: a value
 // within it would be luck, so the rule can say nothing.

@@ -38,6 +38,46 @@ func witnessLine(say voice, e gate.EngineInfo) string {
 	return s
 }
 
+// oracleLine says in one line how far both engines are from the oracle, "" without one.
+func oracleLine(say voice, r *gate.Result) string {
+	return joined("; ",
+		farthest(say, r, "reference", r.Engines.Reference, func(o *gate.OracleInfo) gate.OracleError { return o.Reference }),
+		farthest(say, r, "candidate", r.Engines.Candidate, func(o *gate.OracleInfo) gate.OracleError { return o.Candidate }))
+}
+
+// farthest says where an engine errs most by itself, in units of rounding; where
+// no input of a checkpoint is known, where its whole error is largest.
+func farthest(say voice, r *gate.Result, role string, e gate.EngineInfo, of func(*gate.OracleInfo) gate.OracleError) string {
+	var most [2]float64
+	var at [2]string
+	for _, c := range r.Checkpoints {
+		if c.Oracle == nil {
+			continue
+		}
+		o := of(c.Oracle)
+		for i, v := range []float64{float64(o.LocalRatio), float64(o.Explained)} {
+			if v > most[i] || at[i] == "" && v >= 0 {
+				most[i], at[i] = v, c.Name
+			}
+		}
+	}
+	i := 0
+	if at[0] == "" {
+		i = 1
+	}
+	switch {
+	case at[i] == "":
+		return ""
+	case most[i] == 0:
+		return "the " + role + " is exact"
+	}
+	s := fmt.Sprintf("the %s errs by at most %s × what %s rounding costs, at %s", role, digits(most[i], significant), say.name(e.Profile), say.name(at[i]))
+	if i == 1 {
+		s += ", with what it inherits"
+	}
+	return s
+}
+
 // prefix is the start of a digest.
 func prefix(s string, n int) string {
 	if len(s) > n {

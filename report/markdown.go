@@ -165,6 +165,9 @@ func (c *comment) head(most int) string {
 	if len(r.Diagnosis) > 0 && r.Outcome != gate.Pass {
 		b.WriteString("\n**Looks like:** " + v.looksLike(markdown, r.Diagnosis[0]) + ": " + escape(r.Diagnosis[0].Evidence) + "\n")
 	}
+	if s := oracleLine(markdown, r); s != "" {
+		b.WriteString("\n**Oracle:** " + s + ".\n")
+	}
 	b.WriteString(bullets(slices.Concat(v.reasons(markdown, most), v.missing(markdown, most), v.garbageLines(markdown, most), c.warnings(most))))
 	return b.String()
 }

@@ -17,6 +17,8 @@ var samples = []struct {
 	{"pass", passing},
 	{"pass-warn", warned},
 	{"fail-rope", rope},
+	{"fail-oracle", besideOracle},
+	{"pass-oracle", explainedDrift},
 	{"incomplete-tokens", differentTokens},
 	{"incomplete-crash", crashed},
 	{"incomplete-missing", missingCheckpoint},
@@ -175,6 +177,42 @@ func rope() *gate.Result {
 			Evidence: "layer_2_output grows the divergence 61 ×, the layers before it 1.1 ×"},
 	}
 	return finish(r, gate.Fail, "23 checkpoints from layer_2_output on exceed rel_l2 0.5 %", "the top token differs beyond the noise at 3 of 64 positions")
+}
+
+// explainedDrift passes beside the oracle: layers err as their precision costs.
+func explainedDrift() *gate.Result {
+	r := base()
+	r.Engines.Reference.Profile, r.Engines.Reference.ProfileFrom = "f64", "settings"
+	r.Engines.Candidate.Profile, r.Engines.Candidate.ProfileFrom = "llamacpp-cuda-f16", "spec"
+	r.Checkpoints = stack("haiku", 6, -1, 1, 0.005)
+	nan := gate.Value(math.NaN())
+	for i := range r.Checkpoints {
+		c := &r.Checkpoints[i]
+		v := c.Metrics["rel_l2"]
+		c.Oracle = &gate.OracleInfo{Candidate: gate.OracleError{Error: v, Floor: v / 1.1, Explained: 1.1, Local: v, LocalFloor: v, LocalRatio: gate.Value(0.9 + 0.02*float64(i))},
+			Ratio: gate.Value(math.Inf(1))}
+		if i == 0 {
+			c.Oracle.Candidate = gate.OracleError{Floor: nan, Explained: nan, Local: nan, LocalFloor: nan, LocalRatio: nan}
+			c.Oracle.Ratio = 0
+		}
+	}
+	return finish(r, gate.Pass)
+}
+
+// besideOracle fails in one layer alone.
+func besideOracle() *gate.Result {
+	r := explainedDrift()
+	c := &r.Checkpoints[3]
+	c.Oracle.Candidate = gate.OracleError{Error: 0.019, Floor: 2.9e-4, Explained: 65.5, Local: 0.083, LocalFloor: 2.2e-3, LocalRatio: 37.7, Part: "attention"}
+	c.Metrics["local"] = c.Oracle.Candidate.LocalRatio
+	judge(c, "local", 1.5, "fail", 0)
+	c.Limits[len(c.Limits)-1].Source = "the oracle"
+	// The layer after it was captured in part.
+	r.Checkpoints[4].Oracle.Candidate.LocalRatio, r.Checkpoints[4].Oracle.Candidate.Explained = gate.Value(math.NaN()), 61.3
+	r.FirstDivergence = &gate.Divergence{Prompt: "haiku", Checkpoint: c.Name, Position: 63, Metric: "local", Value: 37.7, Limit: 1.5}
+	r.Diagnosis = []gate.Diagnosis{{Kind: "local_error", Title: "layer 2, attention of the candidate", Checkpoint: c.Name, Confidence: "high",
+		Evidence: "on its own input it errs by 0.083, 37.7 × what llamacpp-cuda-f16 rounding costs there (0.0022)"}}
+	return finish(r, gate.Fail, "layer_2_output local is 37.7, 25.1 × its limit 1.5")
 }
 
 func differentTokens() *gate.Result {

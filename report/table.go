@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -38,7 +40,21 @@ func statusWord(s gate.Status) string {
 	return string(s)
 }
 
-var tableHead = []string{" ", "checkpoint", "rel_l2", "max_abs", "added", "growth", "worst limit", "status"}
+var tableHead = []string{" ", "checkpoint", "rel_l2", "max_abs", "added", "growth", roundingHead, "worst limit", "status"}
+
+// roundingHead is the column that only a comparison beside an oracle has: the
+// candidate's error in units of what its precision costs.
+const roundingHead = "× rounding"
+
+// The columns by place.
+const (
+	columnName     = 1
+	columnMaxAbs   = 3
+	columnAdded    = 4
+	columnGrowth   = 5
+	columnRounding = 6
+	columnStatus   = 8
+)
 
 // tableLines lays rows out in forward order: at most about budget of them, but
 // always those that fail.
@@ -50,7 +66,7 @@ func tableLines(rows []row, budget, width int) []tableLine {
 			cells = append(cells, tableCells(r))
 		}
 	}
-	widths := columnWidths(cells, width)
+	widths := columnWidths(cells, width, explained(rows))
 	lines := []tableLine{{text: layOut(tableHead, widths)}}
 	next := 1
 	for i := 0; i < len(rows); i++ {
@@ -82,6 +98,27 @@ func gap(rows []row) string {
 	return fmt.Sprintf("  … %s more, within tolerance", count(len(rows)))
 }
 
+// explained says whether an oracle was at hand.
+func explained(rows []row) bool {
+	return slices.ContainsFunc(rows, func(r row) bool { return r.cp.Oracle != nil })
+}
+
+// roundingCell is the error that the checkpoint makes by itself; in parentheses
+// the whole error, with what was inherited, where its input is not known.
+func roundingCell(c *gate.Checkpoint) string {
+	if c.Oracle == nil {
+		return "–"
+	}
+	local, whole := float64(c.Oracle.Candidate.LocalRatio), float64(c.Oracle.Candidate.Explained)
+	switch {
+	case !math.IsNaN(local):
+		return digits(local, significant)
+	case !math.IsNaN(whole):
+		return "(" + digits(whole, significant) + ")"
+	}
+	return "–"
+}
+
 func tableCells(r row) []string {
 	c := r.cp
 	measured := func(name string) string {
@@ -102,16 +139,16 @@ func tableCells(r row) []string {
 		limit = plain.name(r.limit.Metric) + " " + used(r.limit)
 	}
 	return []string{mark(c.Status), plain.name(c.Name), measured("rel_l2"), measured("max_abs"), measured("added"),
-		growth, limit, string(c.Status)}
+		growth, roundingCell(c), limit, string(c.Status)}
 }
 
 // narrow lists the columns that are dropped in turn where the terminal is too
 // narrow: the mark says the status already.
-var narrow = []int{7, 5, 3, 4}
+var narrow = []int{columnStatus, columnGrowth, columnMaxAbs, columnAdded}
 
 // columnWidths fits the columns into width: it drops columns, whose width is −1
-// then, and shortens the names.
-func columnWidths(cells [][]string, width int) []int {
+// then, and shortens the names. The column of the oracle needs one.
+func columnWidths(cells [][]string, width int, oracle bool) []int {
 	widths := make([]int, len(tableHead))
 	for _, row := range cells {
 		for i, c := range row {
@@ -119,19 +156,23 @@ func columnWidths(cells [][]string, width int) []int {
 		}
 	}
 	total := -3 // no gap after the last column, a small one after the mark
+	if !oracle {
+		widths[columnRounding] = -1
+		total--
+	}
 	for _, w := range widths {
 		total += w + 2
 	}
 	const shortest = 16
 	for _, i := range narrow {
-		if total-width <= max(0, widths[1]-shortest) {
+		if total-width <= max(0, widths[columnName]-shortest) {
 			break
 		}
 		total -= widths[i] + 2
 		widths[i] = -1
 	}
 	if over := total - width; over > 0 {
-		widths[1] = max(shortest, widths[1]-over)
+		widths[columnName] = max(shortest, widths[columnName]-over)
 	}
 	return widths
 }
@@ -150,7 +191,7 @@ func layOut(cells []string, widths []int) string {
 		switch i {
 		case 0:
 			b.WriteString(c + " ")
-		case 2, 3, 4, 5:
+		case 2, columnMaxAbs, columnAdded, columnGrowth, columnRounding:
 			b.WriteString(pad + c + "  ")
 		default:
 			b.WriteString(c + pad + "  ")

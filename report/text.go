@@ -115,6 +115,9 @@ func (t *text) compared() {
 	for _, e := range r.Engines.Witnesses {
 		list = append(list, "witness    "+witnessLine(plain, e))
 	}
+	if s := oracleLine(plain, r); s != "" {
+		list = append(list, "oracle     "+s)
+	}
 	list = append(list, "spec       "+specLine(plain, r.Spec), "coverage   "+coverage(r.Coverage))
 	t.lines("Compared", list)
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/paritygate/paritygate/gate"
+	"github.com/paritygate/paritygate/gate/engine"
+	"github.com/paritygate/paritygate/gate/oracle"
 	"github.com/paritygate/paritygate/gate/spec"
 )
 
@@ -21,6 +23,9 @@ type compareFlags struct {
 	keepGarbage   bool
 	portable      bool
 	jobs          jobs
+	oracle        string
+	// precisions are the profiles of the reference and of the candidate.
+	precisions [2]string
 }
 
 func (a *app) compareCommand() *cobra.Command {
@@ -38,11 +43,17 @@ traces say of their precision, and garbage (non-finite values, values above
 fails. A spec for compare needs neither engines nor prompts. Where it has
 engines, the names: of its reference and candidate are applied.
 
+With --oracle both traces are held against the model itself, computed in float64:
+the report says how much of each one's error its precision explains, which layer
+errs by itself, and which of the two is wrong. How an engine computes is told from
+its trace, or named by --reference-precision and --candidate-precision.
+
 Exits 0 for pass, 1 for fail, 2 for a trace or spec that is not valid, 3 where
 nothing, or too little, could be compared.`,
 		Example: `  paritygate compare reference.safetensors candidate.safetensors
   paritygate compare llama.jsonl worker.jsonl --preset f16 --skip-position 0,1
-  paritygate compare ref/ cand/ --spec parity.yaml --format markdown --out out`,
+  paritygate compare ref/ cand/ --spec parity.yaml --format markdown --out out
+  paritygate compare ref.safetensors cand.safetensors --oracle model.gguf --candidate-precision llamacpp-cuda-f16`,
 		Args: exactArgs("REFERENCE", "CANDIDATE"),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) >= 2 {
@@ -51,6 +62,9 @@ nothing, or too little, could be compared.`,
 			return nil, cobra.ShellCompDirectiveDefault
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("oracle") && f.oracle == "" {
+				return usagef("--oracle is empty: name the weights, a GGUF file")
+			}
 			r, err := a.compare(cmd.Context(), args[0], args[1], &f)
 			if err != nil {
 				return err
@@ -66,7 +80,51 @@ nothing, or too little, could be compared.`,
 	completeChoice(cmd, "preset", f.preset.of)
 	flags.BoolVar(&f.portable, "portable", false, "use the kernel that runs on any processor; the result is the same")
 	f.jobs.add(cmd)
+	f.addOracle(cmd)
 	return cmd
+}
+
+// addOracle adds the flags that hold both traces against the oracle.
+func (f *compareFlags) addOracle(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.oracle, "oracle", "", "hold both traces against the weights that they come from, a GGUF `FILE`")
+	var profiles []string
+	for _, p := range oracle.Profiles() {
+		profiles = append(profiles, p.Name)
+	}
+	for i, role := range roles {
+		name := role + "-precision"
+		flags.StringVar(&f.precisions[i], name, "", "precision `PROFILE` that the "+role+" computes in, or PROFILE,FIELD=VALUE (default told by its trace)")
+		completeChoice(cmd, name, profiles)
+	}
+}
+
+// roles are the two sides of a comparison.
+var roles = [2]string{"reference", "candidate"}
+
+// useOracle puts the oracle's flags on top of the spec.
+func (f *compareFlags) useOracle(s *spec.Spec) error {
+	if f.oracle != "" {
+		s.Oracle = &spec.Oracle{Model: f.oracle}
+	}
+	for i, e := range []*spec.Engine{&s.Engines.Reference, &s.Engines.Candidate} {
+		text := f.precisions[i]
+		if text == "" {
+			continue
+		}
+		if s.Oracle == nil {
+			return usagef("--%s-precision needs --oracle: without one, precision explains nothing", roles[i])
+		}
+		p, err := engine.ParsePrecision(text)
+		if err == nil {
+			_, err = engine.Profile(p)
+		}
+		if err != nil {
+			return usagef("--%s-precision: %v", roles[i], err)
+		}
+		e.Precision = p
+	}
+	return nil
 }
 
 // addSelection adds the flags that say what takes part in a comparison.
@@ -114,6 +172,14 @@ func (f *compareFlags) chosen() []string {
 	if f.keepGarbage {
 		out = append(out, "--keep-garbage")
 	}
+	if f.oracle != "" {
+		out = append(out, "--oracle", f.oracle)
+	}
+	for i, p := range f.precisions {
+		if p != "" {
+			out = append(out, "--"+roles[i]+"-precision", p)
+		}
+	}
 	return out
 }
 
@@ -153,7 +219,7 @@ func (f *compareFlags) loadSpec() (*spec.Spec, error) {
 	}
 	s.Skip.Positions = union(s.Skip.Positions, f.skipPositions)
 	s.Skip.Elements = union(s.Skip.Elements, f.skipElements)
-	return s, nil
+	return s, f.useOracle(s)
 }
 
 // union is the sorted set of both.
