@@ -58,7 +58,7 @@ func judgeCheckpoint(c *Checkpoint, limits []spec.Applied, widen float64, garbag
 	}
 	for _, a := range limits {
 		if a.Line == 0 && a.Source != oracleSource {
-			a = widened(a, widen)
+			a = widened(a, widen*shortPrompt(a.Metric, c.Rows))
 		}
 		l, ok := apply(c, a)
 		if !ok {
@@ -125,6 +125,15 @@ func widened(a spec.Applied, by float64) spec.Applied {
 		a.Value *= by
 	}
 	return a
+}
+
+// shortPrompt widens limits on figures that gather over the positions: of a few
+// rows they are as uncertain as any average of few.
+func shortPrompt(metric string, rows int) float64 {
+	if (metric == "scale" || metric == "worst_channel") && rows > 0 {
+		return math.Sqrt(1 + 8/float64(rows))
+	}
+	return 1
 }
 
 // apply holds one limit against one checkpoint; false when the metric was not
