@@ -33,8 +33,12 @@ func broken(c *Checkpoint, a spec.Applied, l AppliedLimit) Finding {
 
 // number prints a value as its metric is written.
 func number(name string, v Value) string {
-	if info, ok := metric.Lookup(name); ok && info.Percent {
+	info, _ := metric.Lookup(name)
+	switch {
+	case info.Percent:
 		return strconv.FormatFloat(float64(v)*100, 'g', 3, 64) + " %"
+	case info.Unit != "":
+		return strconv.FormatFloat(float64(v), 'g', 3, 64) + " " + info.Unit
 	}
 	return strconv.FormatFloat(float64(v), 'g', 4, 64)
 }

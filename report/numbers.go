@@ -44,6 +44,9 @@ func amountTo(info metric.Info, v float64, n int) string {
 	if info.Percent && !math.IsInf(v*100, 0) && !math.IsNaN(v) {
 		return digits(v*100, n) + " %"
 	}
+	if info.Unit != "" {
+		return digits(v, n) + " " + info.Unit
+	}
 	return digits(v, n)
 }
 

@@ -42,6 +42,8 @@ type Info struct {
 	// Percent is true where a spec may write the limit as a percentage, and
 	// reports print one: shares and relative errors.
 	Percent bool
+	// Unit is printed behind a value, as in "20 × rounding"; "" for none.
+	Unit string
 	// Doc is one line with the formula.
 	Doc string
 }
@@ -72,8 +74,8 @@ var registry = []Info{
 	{Name: "position_rms", Percent: true, Doc: "√(mean over positions of the row's rel_l2²): every position weighs the same"},
 	{Name: "ulp_p99", Doc: "99th percentile of the distance in units in the last place of the trace's own dtype"},
 	{Name: "added", Scope: ResidualOnly, Percent: true, Doc: "‖(c_i−c_{i−1}) − (r_i−r_{i−1})‖ / ‖r_i−r_{i−1}‖: what this layer added"},
-	{Name: "explained", Doc: "‖c−o‖ / ‖e−o‖: the candidate's error against the oracle o in units of what its precision costs there (e emulates it)"},
-	{Name: "local", Doc: "the error that this layer alone makes of the candidate's own input, in units of what its precision costs"},
+	{Name: "explained", Unit: "× rounding", Doc: "‖c−o‖ / ‖e−o‖: the candidate's error against the oracle o in units of what its precision costs there (e emulates it)"},
+	{Name: "local", Unit: "× rounding", Doc: "the error that this layer alone makes of the candidate's own input, in units of what its precision costs"},
 	{Name: "scale", Percent: true, Doc: "|Σrc / Σr² − 1|: how far a constant ratio is from one"},
 	{Name: "top1_agreement", Scope: LogitsOnly, Direction: HigherIsBetter, Share: true, Percent: true, Doc: "share of positions whose largest logit is the same token"},
 	{Name: "topk_overlap", Scope: LogitsOnly, Direction: HigherIsBetter, Share: true, Percent: true, Doc: "mean share of the reference's ten largest logits among the candidate's"},
