@@ -193,8 +193,8 @@ func (x *explainer) errorsOf(ctx context.Context, s side, exact, t *trace.Trace,
 // not round, or where rounding happens to cost nothing.
 const leastFloor = 1e-9
 
-// storage is what writing the trace cost: relative to its values, the rms error
-// of rounding to the checkpoint's own dtype, where that is coarser than what the
+// storage is what writing the trace cost: relative to its values, the error of
+// rounding to the checkpoint's own dtype, where that is coarser than what the
 // engine hands from layer to layer.
 func (s side) storage(c *trace.Checkpoint) float64 {
 	switch {
@@ -208,9 +208,9 @@ func (s side) storage(c *trace.Checkpoint) float64 {
 	return 0
 }
 
-// bf16Storage is the rms error of a value rounded to the eight bits of bf16: the
-// distance of two numbers over √12, relative to numbers spread evenly.
-const bf16Storage = 1.47e-3
+// bf16Storage is the largest error of a value rounded to the eight bits of bf16;
+// the rms error is three quarters of it, and layers may enlarge it a little.
+const bf16Storage = 0x1p-9
 
 // distances is rel_l2 of a trace against the oracle's, by checkpoint.
 func (x *explainer) distances(ctx context.Context, exact, t *trace.Trace, skip []int) (map[string]float64, error) {

@@ -139,26 +139,24 @@ func (x *explainer) localHead(ctx context.Context, s side, t *trace.Trace, input
 	return nil
 }
 
-// setLocal fills in the local figures. What is added to the stream is what
-// counts: the input is taken off, where there is one. Rows of positions that the
-// spec skips are left out.
+// setLocal fills in the local figures of rows of that width. What is added to the
+// stream is what counts: the input is taken off, where there is one. Positions
+// and elements that the spec skips are left out.
 func (x *explainer) setLocal(e *OracleError, a add, width int) {
 	var err2, floor2, step2 float64
-	for p := range len(a.exact) / width {
-		if slices.Contains(x.spec.Skip.Positions, p) {
+	for i, exact := range a.exact {
+		if slices.Contains(x.spec.Skip.Positions, i/width) || slices.Contains(x.spec.Skip.Elements, i%width) {
 			continue
 		}
-		for i := p * width; i < (p+1)*width; i++ {
-			step, in := a.exact[i], 0.0
-			if a.input != nil {
-				in = a.input[i]
-				step -= in
-			}
-			err2 += sq(a.own[i] - a.exact[i])
-			// Both ends of the step were stored.
-			floor2 += sq(a.emulated[i]-a.exact[i]) + sq(a.stored)*(sq(a.exact[i])+sq(in))
-			step2 += sq(step)
+		// Input and output were stored, and a norm keeps the input's relative error.
+		step, in := exact, exact
+		if a.input != nil {
+			in = a.input[i]
+			step -= in
 		}
+		err2 += sq(a.own[i] - exact)
+		floor2 += sq(a.emulated[i]-exact) + sq(a.stored)*(sq(exact)+sq(in))
+		step2 += sq(step)
 	}
 	local, floor := math.Sqrt(quotient(err2, step2)), math.Sqrt(quotient(floor2, step2))
 	e.Local, e.LocalFloor = Value(round9(local)), Value(round9(floor))
