@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -96,23 +97,12 @@ func (k *calibrator) emulate() (e *emulation, why string, err error) {
 	if k.o.NoBugs {
 		return nil, "none was asked for", nil
 	}
-	s := k.ses.spec
-	path := k.o.Engine.Model
-	if path == "" {
-		path = s.Model.Path
-	}
-	if s.Oracle != nil {
-		path = s.Oracle.Model
-	}
-	if path == "" {
-		return nil, "the spec names no model to plant one in", nil
-	}
-	m, err := oracle.Load(path)
-	if err != nil && s.Oracle != nil {
+	m, err := k.weights()
+	if err != nil && k.ses.spec.Oracle != nil {
 		return nil, "", fmt.Errorf("oracle: %w", err)
 	}
 	if err != nil {
-		return nil, fmt.Sprintf("%s cannot be emulated: %v", filepath.Base(path), err), nil
+		return nil, err.Error(), nil
 	}
 	defer m.Close() // only read
 	for prompt, tokens := range k.tokens {
@@ -120,7 +110,7 @@ func (k *calibrator) emulate() (e *emulation, why string, err error) {
 			return nil, fmt.Sprintf("nothing tells the tokens of prompt %s", prompt), nil
 		}
 	}
-	e = &emulation{k: k, path: path, sound: map[string]*trace.Trace{}}
+	e = &emulation{k: k, path: m.Path(), sound: map[string]*trace.Trace{}}
 	if e.profile, err = k.profile(k.first, m); err != nil {
 		return nil, "", err
 	}
@@ -132,6 +122,38 @@ func (k *calibrator) emulate() (e *emulation, why string, err error) {
 	}
 	k.c.Profile = e.profile.Name
 	return e, "", nil
+}
+
+// weights opens the oracle's model, or else the engine's own, or else the spec's:
+// an engine may read the same weights in a format of its own.
+func (k *calibrator) weights() (*oracle.Model, error) {
+	s, own := k.ses.spec, k.o.Engine.Model
+	switch {
+	case s.Oracle != nil:
+		return oracle.Load(s.Oracle.Model)
+	case own == "" && s.Model.Path == "":
+		return nil, errors.New("the spec names no model to plant one in")
+	case own == "":
+		return loadNamed(s.Model.Path)
+	}
+	m, err := loadNamed(own)
+	if err != nil && s.Model.Path != "" {
+		if m, e := oracle.Load(s.Model.Path); e == nil {
+			k.c.Warnings = append(k.c.Warnings, fmt.Sprintf("bugs were planted in %s, because the engine's own %v", filepath.Base(s.Model.Path), err))
+			return m, nil
+		}
+	}
+	return m, err
+}
+
+// loadNamed loads a model; the error names it by its base name, because it ends
+// up in a file that others read.
+func loadNamed(path string) (*oracle.Model, error) {
+	m, err := oracle.Load(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be emulated: %s", filepath.Base(path), strings.ReplaceAll(err.Error(), path, filepath.Base(path)))
+	}
+	return m, nil
 }
 
 // profile is how a participant computes; float32 where nothing tells.

@@ -221,8 +221,17 @@ func TestEnginesCalibrate(t *testing.T) {
 					t.Errorf("no variant %q", name)
 				}
 			}
-			if v := c.Variants[0]; !v.Identical {
-				t.Errorf("the same run again is not bit-identical: %+v", v)
+			for _, v := range c.Variants {
+				switch v.Name {
+				case "run again":
+					if !v.Identical {
+						t.Errorf("the same run again is not bit-identical: %+v", v)
+					}
+				case "decode", "flash_attention off": // other kernels
+					if v.Identical {
+						t.Errorf("%s changed nothing: did it run?", v.Name)
+					}
+				}
 			}
 			if len(c.Warnings) > 0 {
 				t.Errorf("warnings %q", c.Warnings)
@@ -236,6 +245,42 @@ func TestEnginesCalibrate(t *testing.T) {
 			}
 			everyBugFails(t, c, rules, model, oracle.Profile{}, tokens)
 		})
+	}
+}
+
+// TestEnginesCalibrateTransformers: weights in a format of its own, tokens that
+// the reference makes of text, and variants of another adapter.
+func TestEnginesCalibrateTransformers(t *testing.T) {
+	model := enginetest.Zoo(t, "llama")
+	prompt := fmt.Sprintf("  - {name: text, text: %q, generate: 4}\n", short)
+	_, c, err := calibrated(t, torchYAML(t, model, enginetest.ZooHF(t, "llama"), "dtype: f32", prompt), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("\n%s", c.YAML())
+	var names []string
+	for _, v := range c.Variants {
+		names = append(names, v.Name)
+		if v.Identical == (v.Name == "decode") { // other shapes of matrices, other sums
+			t.Errorf("%+v", v)
+		}
+	}
+	for _, want := range []string{"run again", "threads 2", "decode"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("no variant %q of %q", want, names)
+		}
+	}
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "bugs were planted in llama-f16.gguf, because the engine's own ") {
+		t.Errorf("warnings %q", c.Warnings)
+	}
+	if got, want := c.Prompts[0].Tokens, len(enginetest.Prompt(short))+4; got != want || c.Profile != "transformers-f32" {
+		t.Errorf("%d tokens emulated as %s, want %d as transformers-f32", got, c.Profile, want)
+	}
+	rulesOf(t, c)
+	for _, b := range c.Bugs {
+		if !b.Fails && (b.Effect > b.Noise || b.Noise == 0) || b.Impossible != "" {
+			t.Errorf("%+v", b)
+		}
 	}
 }
 
