@@ -59,8 +59,7 @@ func (p *Partial) reset(rows, width int, channels bool) {
 	if cap(p.channels) < n {
 		p.channels = make([]float64, n)
 	}
-	p.channels = p.channels[:n]
-	clear(p.channels)
+	p.channels = p.channels[:n] // what they hold is up to the kernel
 }
 
 // report notes a garbage element of a row of the group in work.

@@ -57,7 +57,7 @@ func NewKernel(cfg Config) *Kernel {
 	return k
 }
 
-// Name is the kind of kernel that runs: "avx2" or "portable".
+// Name is the kind of kernel that runs: "avx512", "avx2" or "portable".
 func (k *Kernel) Name() string { return k.ops.name }
 
 // Tile measures one tile into p, which it resets. It returns an error, and an
@@ -76,6 +76,9 @@ func (k *Kernel) Tile(t Tile, p *Partial) error {
 			continue
 		}
 		wide = wide || k.streams[s].DType == F64
+	}
+	if wide || t.Rows == 0 {
+		clear(p.channels)
 	}
 	if wide {
 		k.tile64()
@@ -132,7 +135,7 @@ func (k *Kernel) tile32() {
 			k.rows[i] = rowState{info: k.inspect(g + i)}
 		}
 		for b := 0; b < k.tile.Width; b += blockLen {
-			k.group(n, b, min(blockLen, k.tile.Width-b))
+			k.group(n, b, min(blockLen, k.tile.Width-b), g == 0)
 		}
 		for i := range n {
 			k.resolve(i)
@@ -163,9 +166,21 @@ func (k *Kernel) inspect(row int) rowInfo {
 	return info
 }
 
-// group measures elements b … b+m−1 of the group's n rows.
-func (k *Kernel) group(n, b, m int) {
+// group measures elements b … b+m−1 of the group's n rows. The first group
+// begins the channel sums.
+func (k *Kernel) group(n, b, m int, first bool) {
 	whole := m &^ 7
+	begin := func() {
+		if first && !k.cfg.NoChannels {
+			for _, plane := range k.p.planes(b, m) {
+				clear(plane)
+			}
+		}
+		first = false
+	}
+	if whole < m {
+		begin()
+	}
 	for i := range n {
 		r := &k.rows[i]
 		k.load(i, b, m)
@@ -174,6 +189,7 @@ func (k *Kernel) group(n, b, m int) {
 			k.reference(r, b, whole, m)
 			continue
 		}
+		begin()
 		for at := 0; at < m; at += spanLen {
 			k.span(i, b, at, min(at+spanLen, m))
 		}
@@ -187,7 +203,7 @@ func (k *Kernel) group(n, b, m int) {
 			j++
 		}
 		if j > i {
-			k.channels(i, j, b, 0, whole)
+			k.channels(i, j, b, 0, whole, first)
 			i = j
 		}
 	}
@@ -200,7 +216,7 @@ func (k *Kernel) span(i, b, from, to int) {
 	if whole > from && k.clean(r, b, from, whole) {
 		k.run(r, b, from, whole)
 		if !k.cfg.NoChannels {
-			k.channels(i, i+1, b, from, whole)
+			k.channels(i, i+1, b, from, whole, false)
 		}
 		from = whole
 	}
@@ -245,13 +261,26 @@ func (k *Kernel) load(i, b, m int) {
 }
 
 // clean reports whether elements from … to−1 of the block can go the fast way:
-// none skipped, none garbage or non-finite. Then k.counts holds their counts.
+// none skipped, none garbage or non-finite. Then k.counts holds their counts,
+// and where the kernel has a pass for everything, k.sums and k.ulp the rest.
 func (k *Kernel) clean(r *rowState, b, from, to int) bool {
 	if k.skips(b+from, b+to) {
 		return false
 	}
 	if b+from < heapWindow && r.info.heap != [streamCount]uint8{} {
 		return false
+	}
+	if k.ops.pass != nil {
+		w := &k.ulp
+		if k.unit != ulpF32 {
+			w = nil
+		}
+		var prev [2][]float32
+		if len(k.tile.PrevRef.Data) > 0 {
+			prev = [2][]float32{r.val[streamPrevRef][from:to], r.val[streamPrevCand][from:to]}
+		}
+		k.ops.pass(r.val[streamRef][from:to], r.val[streamCand][from:to], prev[0], prev[1], &k.sums, &k.counts, w)
+		return k.counts.maxBits <= k.fastBits
 	}
 	if k.ops.counts(r.val[streamRef][from:to], r.val[streamCand][from:to], &k.counts); k.counts.maxBits > k.fastBits {
 		return false
@@ -271,10 +300,12 @@ func (k *Kernel) skips(from, to int) bool {
 func (k *Kernel) run(r *rowState, b, from, to int) {
 	s := &k.p.Rows[r.info.row]
 	rv, cv := r.val[streamRef][from:to], r.val[streamCand][from:to]
-	if len(k.tile.PrevRef.Data) > 0 {
+	s.HasAdded = s.HasAdded || len(k.tile.PrevRef.Data) > 0
+	switch {
+	case k.ops.pass != nil: // done
+	case len(k.tile.PrevRef.Data) > 0:
 		k.ops.added(rv, cv, r.val[streamPrevRef][from:to], r.val[streamPrevCand][from:to], &k.sums)
-		s.HasAdded = true
-	} else {
+	default:
 		k.ops.sums(rv, cv, &k.sums)
 	}
 	k.sums.addTo(s)
@@ -297,6 +328,8 @@ func (k *Kernel) run(r *rowState, b, from, to int) {
 func (k *Kernel) distances(r *rowState, from, to int) {
 	rv, cv := r.val[streamRef][from:to], r.val[streamCand][from:to]
 	switch {
+	case k.ops.pass != nil && k.unit == ulpF32:
+		k.ulp.addTo(&k.p.ulp, to-from)
 	case k.tile.Ref.DType != k.tile.Cand.DType:
 		k.ops.ulpMixed(rv, cv, k.unit, &k.p.ulp, &k.ulp)
 	case k.unit == ulpF32:
@@ -304,7 +337,7 @@ func (k *Kernel) distances(r *rowState, from, to int) {
 	default:
 		k.ops.ulp16(r.raw[0][from:to], r.raw[1][from:to], &k.p.ulp, &k.ulp)
 	}
-	k.p.noteFlips(rv, k.ulp.mask[:len(rv)/8])
+	k.p.noteFlips(rv, cv, k.ulp.mask[:len(rv)/8])
 }
 
 // reference measures elements from … to−1 of the block with the scalar reference.
@@ -341,13 +374,14 @@ func (p *Partial) planes(first, n int) (out [channelPlanes][]float64) {
 	return out
 }
 
-// channels adds rows i … j−1 of the group to the channel sums.
-func (k *Kernel) channels(i, j, b, from, to int) {
+// channels adds rows i … j−1 of the group to the channel sums, or has them
+// begin with these rows.
+func (k *Kernel) channels(i, j, b, from, to int, set bool) {
 	for x := i; x < j; x++ {
 		k.chRef[x-i] = k.rows[x].val[streamRef][from:to]
 		k.chCand[x-i] = k.rows[x].val[streamCand][from:to]
 	}
-	k.ops.channels(&k.chRef, &k.chCand, j-i, k.p.channels[b+from:], k.p.width)
+	k.ops.channels(&k.chRef, &k.chCand, j-i, k.p.channels[b+from:], k.p.width, set)
 }
 
 // resolve finds the index of maxima of which only the run is known.

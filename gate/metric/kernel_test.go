@@ -12,8 +12,8 @@ var allDTypes = []DType{F32, F16, BF16, F64}
 // configs of every kernel that this machine has.
 func kernelConfigs() map[string]Config {
 	m := map[string]Config{"portable": {Portable: true}}
-	if k := NewKernel(Config{}); k.Name() != "portable" {
-		m[k.Name()] = Config{}
+	for _, o := range nativeBlocks() {
+		m[o.name] = Config{only: o.name}
 	}
 	return m
 }

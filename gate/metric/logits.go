@@ -57,7 +57,7 @@ type LogitsKernel struct {
 	row32  rowOf[float32]
 	row64  rowOf[float64]
 	index  []int32 // element of each value that takes part, nil when all do
-	peak   []float32
+	chosen [2]chosen
 	klSums klSums
 }
 
@@ -66,7 +66,7 @@ func NewLogitsKernel(cfg Config) *LogitsKernel {
 	return &LogitsKernel{cfg: cfg, ops: logitsFor(cfg)}
 }
 
-// Name is the kind of kernel that runs: "avx2" or "portable".
+// Name is the kind of kernel that runs: "avx512", "avx2" or "portable".
 func (k *LogitsKernel) Name() string { return k.ops.name }
 
 // Row measures one whole row. It returns an error when the blocks do not hold
@@ -88,7 +88,7 @@ func (k *LogitsKernel) Row(ref, cand Block) (LogitsRow, error) {
 	}
 	r, c := k.values(0, ref, n), k.values(1, cand, n)
 	k.index = k.index[:0]
-	bits := k.ops.maxBits(r, c)
+	bits := k.peaks(r, c)
 	heap := [2]uint8{}
 	if ref.DType == F32 {
 		heap[0] = heapPointers(r, k.cfg.above())
@@ -98,7 +98,7 @@ func (k *LogitsKernel) Row(ref, cand Block) (LogitsRow, error) {
 	}
 	if bits > floorBits(k.cfg.above()) || heap != [2]uint8{} || len(k.cfg.SkipElements) > 0 {
 		r, c = compact(k, &k.row32, r, c, heap)
-		bits = k.ops.maxBits(r, c)
+		bits = k.peaks(r, c)
 	}
 	var row LogitsRow
 	if bits <= maxFastBits && len(r) >= fastLogitsMin {
@@ -185,6 +185,7 @@ type rowOf[T float32 | float64] struct {
 	cand  []ranked[T]
 	x, y  []ranked[T] // ref's values and the candidate's there
 	ranks [2][]float64
+	keys  []uint64
 }
 
 func (w *rowOf[T]) size(n int) {

@@ -2,15 +2,17 @@ package metric
 
 import "math"
 
-// logitsOps are the inner loops for rows of logits. They take finite values
-// within maxFastBits.
+// logitsOps are the inner loops for rows of logits. All but peaks take finite
+// values within maxFastBits.
 type logitsOps struct {
-	name    string
-	maxBits func(a, b []float32) uint32
-	decode  func(dst []float32, dtype DType, src []byte)
+	name   string
+	decode func(dst []float32, dtype DType, src []byte)
 	// peaks writes the largest value of each run of peakLen, as many as there are
-	// whole runs.
-	peaks func(dst, v []float32)
+	// whole runs, and returns the largest pattern without its sign in them. It
+	// takes any values; above maxFastBits the peaks mean nothing.
+	peaks func(dst, v []float32) uint32
+	// over has a bit for each of peakLen values that is not below limit.
+	over func(v []float32, limit float32) uint64
 	// kl adds up klSums in float32 with float64 accumulators; the length is a
 	// multiple of eight, and no c is above cTop + klSpread.
 	kl func(r, c []float32, rTop, cTop float32, o *klSums)
@@ -25,29 +27,32 @@ const (
 // logitsFor are the fastest loops that the configuration and the machine allow.
 func logitsFor(cfg Config) *logitsOps {
 	if !cfg.Portable {
-		if o := nativeLogits(); o != nil {
-			return o
+		for _, o := range nativeRows() {
+			if cfg.only == "" || cfg.only == o.name {
+				return o
+			}
 		}
 	}
 	return &portableLogits
 }
 
-var portableLogits = logitsOps{name: "portable", maxBits: maxBitsGo, decode: decode32, peaks: peaksGo, kl: klGo}
+var portableLogits = logitsOps{name: "portable", decode: decode32, peaks: peaksGo, over: overGo, kl: klGo}
 
-func peaksGo(dst, v []float32) {
+func peaksGo(dst, v []float32) uint32 {
+	var m0, m1 uint32
 	for i := range dst {
 		run := (*[peakLen]float32)(v[i*peakLen:])
-		a, b := run[0], run[1]
-		for j := 2; j < peakLen; j += 2 {
-			if run[j] > a {
-				a = run[j]
-			}
-			if run[j+1] > b {
-				b = run[j+1]
-			}
+		// Patterns whose magnitude is inverted below zero order like the values.
+		a, b := int32(math.MinInt32), int32(math.MinInt32)
+		for j := 0; j < peakLen; j += 2 {
+			x, y := int32(math.Float32bits(run[j])), int32(math.Float32bits(run[j+1]))
+			m0, m1 = max(m0, uint32(x)&^signBit), max(m1, uint32(y)&^signBit)
+			a, b = max(a, x^(x>>31&math.MaxInt32)), max(b, y^(y>>31&math.MaxInt32))
 		}
-		dst[i] = max(a, b)
+		a = max(a, b)
+		dst[i] = math.Float32frombits(uint32(a ^ (a >> 31 & math.MaxInt32)))
 	}
+	return max(m0, m1)
 }
 
 func klGo(r, c []float32, rTop, cTop float32, o *klSums) {
@@ -99,45 +104,32 @@ func exp32(x float32) float32 {
 // narrow measures a row with the fast loops.
 func (k *LogitsKernel) narrow(r, c []float32) LogitsRow {
 	w := &k.row32
-	w.ref = k.largest(w.ref, r, rankDepth)
-	w.cand = k.largest(w.cand, c, topK)
+	w.ref = k.largest(0, w.ref, r, rankDepth)
+	w.cand = k.largest(1, w.cand, c, topK)
 	row := w.tops(r, c)
 	row.KL = k.kl(r, c, row.RefTop, row.CandTop)
 	return row
 }
 
-// largest is like the function of that name. The k-th largest of the runs'
-// peaks is a bound that at least k values reach, and few more.
-func (k *LogitsKernel) largest(dst []ranked[float32], v []float32, n int) []ranked[float32] {
-	runs := len(v) / peakLen
-	if runs < n {
-		return largest(dst, v, n)
+// largest is like the function of that name, of a row whose peaks are known.
+func (k *LogitsKernel) largest(side int, dst []ranked[float32], v []float32, n int) []ranked[float32] {
+	if s := &k.chosen[side]; len(s.peaks) >= n {
+		return s.largest(dst, v, n, k.ops.over)
 	}
-	if cap(k.peak) < runs {
-		k.peak = make([]float32, runs)
+	return largest(dst, v, n)
+}
+
+// peaks finds the peaks of both sides, and returns the largest pattern without
+// its sign.
+func (k *LogitsKernel) peaks(r, c []float32) uint32 {
+	var m uint32
+	for side, v := range [2][]float32{r, c} {
+		s := &k.chosen[side]
+		s.size(len(v))
+		rest := v[len(s.peaks)*peakLen:]
+		m = max(m, k.ops.peaks(s.peaks, v), maxBitsGo(rest, rest))
 	}
-	peak := k.peak[:runs]
-	k.ops.peaks(peak, v)
-	dst = largest(dst, peak, n)
-	limit := dst[n-1].v
-	dst = dst[:0]
-	for run, p := range peak {
-		if p < limit {
-			continue
-		}
-		for i, x := range v[run*peakLen : (run+1)*peakLen] {
-			if x >= limit {
-				dst = append(dst, ranked[float32]{x, int32(run*peakLen + i)})
-			}
-		}
-	}
-	for i := runs * peakLen; i < len(v); i++ {
-		if v[i] >= limit {
-			dst = append(dst, ranked[float32]{v[i], int32(i)})
-		}
-	}
-	dst, _ = trim(dst, n)
-	return dst
+	return m
 }
 
 // kl is klOf in float32 arithmetic, good to about 2e-6; where its errors could

@@ -9,7 +9,13 @@ import (
 	"testing"
 )
 
-func logitsConfigs() []Config { return []Config{{}, {Portable: true}} }
+func logitsConfigs() []Config {
+	all := []Config{{Portable: true}}
+	for _, o := range nativeRows() {
+		all = append(all, Config{only: o.name})
+	}
+	return all
+}
 
 func rowOfLogits(t testing.TB, cfg Config, d DType, r, c []float64) LogitsRow {
 	t.Helper()

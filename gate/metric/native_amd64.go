@@ -3,6 +3,7 @@
 package metric
 
 //go:generate go run -C asm . -out ../avx2_amd64.s -stubs ../avx2_amd64.go -pkg metric
+//go:generate go run -C asm . -avx512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg metric
 
 import (
 	"encoding/binary"
@@ -24,18 +25,25 @@ var hasAVX2 = func() bool {
 	return b&avx2 != 0
 }()
 
-func nativeOps() *blockOps {
-	if !hasAVX2 {
-		return nil
+// nativeBlocks and nativeRows are what the machine has, the fastest first.
+func nativeBlocks() (all []*blockOps) {
+	if hasAVX512 {
+		all = append(all, &avx512Ops)
 	}
-	return &avx2Ops
+	if hasAVX2 {
+		all = append(all, &avx2Ops)
+	}
+	return all
 }
 
-func nativeLogits() *logitsOps {
-	if !hasAVX2 {
-		return nil
+func nativeRows() (all []*logitsOps) {
+	if hasAVX512 {
+		all = append(all, &avx512Logits)
 	}
-	return &avx2Logits
+	if hasAVX2 {
+		all = append(all, &avx2Logits)
+	}
+	return all
 }
 
 var avx2Ops = blockOps{
@@ -44,7 +52,7 @@ var avx2Ops = blockOps{
 	decode: decodeNative, add: addNative,
 }
 
-var avx2Logits = logitsOps{name: "avx2", maxBits: maxBitsNative, decode: decodeNative, peaks: peaksNative, kl: klNative}
+var avx2Logits = logitsOps{name: "avx2", decode: decodeNative, peaks: peaksNative, over: overGo, kl: klNative}
 
 // The wrappers hold the lengths to what the assembly takes: slices are as long
 // as the first, and what is not a multiple of eight is done in Go.
@@ -94,9 +102,14 @@ func ulpMixedNative(r, c []float32, u ulpUnit, h *UlpHistogram, w *ulpWork) {
 	w.addTo(h, len(r))
 }
 
-func channelsNative(r, c *[groupRows][]float32, rows int, sums []float64, stride int) {
+func channelsNative(r, c *[groupRows][]float32, rows int, sums []float64, stride int, set bool) {
 	n := len(r[0])
 	_ = sums[(channelPlanes-1)*stride+n-1]
+	for plane := range channelPlanes {
+		if set {
+			clear(sums[plane*stride:][:n])
+		}
+	}
 	if rows == groupRows {
 		channels4AVX2(&r[0], &c[0], n, &sums[0], 8*stride)
 		return
@@ -150,11 +163,14 @@ func addNative(dst, src []float64) {
 	addGo(dst[n:], src[n:])
 }
 
-func peaksNative(dst, v []float32) {
-	if len(dst) > 0 {
-		_ = v[len(dst)*peakLen-1]
-		peaksAVX2(&dst[0], &v[0], len(dst))
+func peaksNative(dst, v []float32) uint32 {
+	if len(dst) == 0 {
+		return 0
 	}
+	half := len(dst) * peakLen / 2
+	m := maxBitsNative(v[:half], v[half:2*half])
+	peaksAVX2(&dst[0], &v[0], len(dst))
+	return m
 }
 
 func klNative(r, c []float32, rTop, cTop float32, o *klSums) {

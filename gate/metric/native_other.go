@@ -2,7 +2,7 @@
 
 package metric
 
-// nativeOps is nil: there are no loops for this architecture but the portable ones.
-func nativeOps() *blockOps { return nil }
+// nativeBlocks is empty: there are no loops for this architecture but the portable ones.
+func nativeBlocks() []*blockOps { return nil }
 
-func nativeLogits() *logitsOps { return nil }
+func nativeRows() []*logitsOps { return nil }

@@ -156,10 +156,16 @@ func addLens(h *UlpHistogram, lens *[4][64]uint32) {
 	}
 }
 
-func channelsGo(r, c *[groupRows][]float32, rows int, sums []float64, stride int) {
+func channelsGo(r, c *[groupRows][]float32, rows int, sums []float64, stride int, set bool) {
 	n := len(r[0])
 	diff2, ref2 := sums[planeDiff2*stride:][:n], sums[planeRef2*stride:][:n]
 	diff, cross := sums[planeDiff*stride:][:n], sums[planeCross*stride:][:n]
+	if set {
+		clear(diff2)
+		clear(ref2)
+		clear(diff)
+		clear(cross)
+	}
 	for row := range rows {
 		rv, cv := r[row][:n], c[row][:n]
 		for i, x := range rv {

@@ -57,7 +57,7 @@ func trim[T float32 | float64](d []ranked[T], k int) ([]ranked[T], T) {
 // candidate's values there.
 func (w *rowOf[T]) spearman(c []T) float64 {
 	n := len(w.ref)
-	w.x, w.y = w.x[:0], w.y[:0]
+	w.x, w.y = w.x[:0], w.y[:0] // x is in order already
 	for i, a := range w.ref {
 		w.x = append(w.x, ranked[T]{a.v, int32(i)})
 		w.y = append(w.y, ranked[T]{c[a.at], int32(i)})
@@ -67,7 +67,9 @@ func (w *rowOf[T]) spearman(c []T) float64 {
 			w.ranks[s] = make([]float64, rankDepth)
 		}
 		w.ranks[s] = w.ranks[s][:n]
-		slices.SortFunc(d, byRank[T])
+		if s == 1 {
+			w.sort(d)
+		}
 		for i := 0; i < n; {
 			j := i
 			for j < n && d[j].v == d[i].v {
@@ -80,6 +82,23 @@ func (w *rowOf[T]) spearman(c []T) float64 {
 		}
 	}
 	return correlation(w.ranks[0], w.ranks[1])
+}
+
+// sort orders by rank.
+func (w *rowOf[T]) sort(d []ranked[T]) {
+	if _, narrow := any(d).([]ranked[float32]); !narrow {
+		slices.SortFunc(d, byRank[T])
+		return
+	}
+	// Numbers are sorted several times as fast.
+	w.keys = w.keys[:0]
+	for _, e := range d {
+		w.keys = append(w.keys, rankKey(float32(e.v), int(e.at)))
+	}
+	slices.Sort(w.keys)
+	for i, k := range w.keys {
+		d[i] = ranked[T]{T(keyValue(^uint32(k >> 32))), int32(uint32(k))}
+	}
 }
 
 // correlation is Pearson's, of ranks 0 … n−1. Two constant sides, or single

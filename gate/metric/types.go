@@ -75,4 +75,7 @@ type Config struct {
 	NoChannels bool
 	// Portable forces the portable kernel (tests and benchmarks).
 	Portable bool
+	// only is the name of the native kernel to use, any when empty: tests hold
+	// each that the machine has to the reference.
+	only string
 }

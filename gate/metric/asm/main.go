@@ -1,10 +1,11 @@
-// Command asm writes the AVX2 loops of package metric.
+// Command asm writes the AVX2 and AVX-512 loops of package metric.
 //
 // It is a module of its own so that its assembler is no dependency of the
 // program: run `go generate` in the folder above.
 package main
 
 import (
+	"flag"
 	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -13,7 +14,14 @@ import (
 )
 
 func main() {
+	wide := flag.Bool("avx512", false, "write the loops for AVX-512")
+	flag.Parse()
 	ConstraintExpr("amd64,!purego")
+	if *wide {
+		wideLoops()
+		Generate()
+		return
+	}
 	cpuFeatures()
 	maxBits()
 	sums(false)
