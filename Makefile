@@ -36,7 +36,7 @@ unit: setup ## every test of every package
 	$(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./...
 
 test-race: ## the packages in pure Go, under the race detector; what runs a foreign engine runs in unit
-	$(GO) test -race -count=1 -timeout $(TEST_TIMEOUT) -skip '^TestEngines' $(RACE_PACKAGES)
+	$(GO) test -race -count=1 -timeout $(TEST_TIMEOUT) -skip '^Test(Engines|Transformers)' $(RACE_PACKAGES)
 
 lint: gofmt vet staticcheck actionlint govulncheck
 

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/stat"
+
 	"github.com/paritygate/paritygate/gate/metric"
 )
 
@@ -110,22 +112,11 @@ func normCorrelation(rel []float64, x [][]float64) (correlation, steepness float
 	if len(errors) < 8 {
 		return 0, 0
 	}
-	return pearson(inverse, errors), slope(inverse, errors)
-}
-
-func pearson(x, y []float64) float64 {
-	var mx, my float64
-	for i := range x {
-		mx += x[i] / float64(len(x))
-		my += y[i] / float64(len(y))
+	if correlation = stat.Correlation(inverse, errors, nil); math.IsNaN(correlation) {
+		return 0, 0 // all alike
 	}
-	var xy, xx, yy float64
-	for i := range x {
-		xy += (x[i] - mx) * (y[i] - my)
-		xx += sq(x[i] - mx)
-		yy += sq(y[i] - my)
-	}
-	return ratioOf(xy, math.Sqrt(xx*yy))
+	_, steepness = stat.LinearRegression(inverse, errors, nil, false)
+	return correlation, steepness
 }
 
 // rowShift is k ≠ 0 when nearly every candidate row is the reference's row k

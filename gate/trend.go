@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"gonum.org/v1/gonum/stat"
+
 	"github.com/paritygate/paritygate/gate/metric"
 	"github.com/paritygate/paritygate/gate/spec"
 )
@@ -24,7 +26,8 @@ func trendOf(r *Result) Trend {
 	depths, means := depthProfile(r)
 	t := Trend{GrowthPerLayer: Value(math.NaN())}
 	if len(depths) >= 3 {
-		g := math.Exp(slope(depths, means))
+		_, slope := stat.LinearRegression(depths, means, nil, false)
+		g := math.Exp(slope)
 		t.GrowthPerLayer = Value(round9(g))
 		switch {
 		case g > 1+steady:
@@ -72,21 +75,6 @@ func layerOutput(name string) (int, bool) {
 	}
 	layer, err := strconv.Atoi(n)
 	return layer, err == nil
-}
-
-// slope is the least-squares slope of y over x.
-func slope(x, y []float64) float64 {
-	var mx, my float64
-	for i := range x {
-		mx += x[i] / float64(len(x))
-		my += y[i] / float64(len(x))
-	}
-	var sxy, sxx float64
-	for i := range x {
-		sxy += (x[i] - mx) * (y[i] - my)
-		sxx += (x[i] - mx) * (x[i] - mx)
-	}
-	return sxy / sxx
 }
 
 // jumpOf is the layer whose growth exceeds the typical layer's most. Growth is
