@@ -37,27 +37,46 @@ func profileAlone(e spec.Engine, in EngineInfo) (p oracle.Profile, from string, 
 	if p, err = engine.Profile(named); err != nil || name != llamaCPU {
 		return p, from, err
 	}
-	p, err = withSettings(p, in.Settings)
+	p, told, err := withSettings(p, in.Settings)
+	if from == fromSettings {
+		from = told
+	}
 	return p, from, err
 }
 
 // llamaCPU is llama.cpp's habit on the CPU with weights of any type.
 const llamaCPU = "llamacpp-cpu"
 
-// withSettings adds the cache's type and flash attention to llama.cpp's habit.
-func withSettings(p oracle.Profile, settings map[string]string) (oracle.Profile, error) {
+// withSettings adds the cache's type and flash attention to llama.cpp's habit. A
+// cache in blocks is dequantised, but meets queries in blocks, too, which no
+// profile has: then it is a guess.
+func withSettings(p oracle.Profile, settings map[string]string) (oracle.Profile, string, error) {
 	var changes [][2]string
+	from := fromSettings
 	kv, flash := settings["kv_type"], settings["flash_attention"] == "on"
-	if kv != "" && kv != "f32" {
+	if flash && kv == "f32" {
+		kv = "f16" // llama.cpp casts it before flash attention
+	}
+	switch kv {
+	case "", "f32":
+	case "f16", "bf16":
 		changes = append(changes, [2]string{"kv", kv}, [2]string{"queries", kv})
 		if !flash {
 			changes = append(changes, [2]string{"probabilities", kv})
 		}
+	case "q8_0":
+		changes, from = append(changes, [2]string{"kv", kv}), fromWords
+	default:
+		return oracle.Profile{}, "", nil
 	}
 	if flash {
-		changes = append(changes, [2]string{"flash", "true"}, [2]string{"flash_sum", "f16"}, [2]string{"flash_tile", "64"})
+		changes = append(changes, [2]string{"flash", "true"})
+		if kv == "f16" {
+			changes = append(changes, [2]string{"flash_sum", "f16"}, [2]string{"flash_tile", "64"})
+		}
 	}
-	return changed(p, changes)
+	p, err := changed(p, changes)
+	return p, from, err
 }
 
 // changed is a profile with fields changed, one after the other.
