@@ -56,42 +56,70 @@ func peaksGo(dst, v []float32) uint32 {
 }
 
 func klGo(r, c []float32, rTop, cTop float32, o *klSums) {
-	c = c[:len(r)]
 	shift := rTop - cTop
 	var w, g, d float64
-	for i, x := range r {
-		wi, di := exp32(x-rTop), x-c[i]-shift
-		var gi float32
-		if di > -0.5 && di < 0.5 {
-			q := float32(1./40320)*di - 1./5040
-			q = q*di + 1./720
-			q = q*di - 1./120
-			q = q*di + 1./24
-			q = q*di - 1./6
-			q = q*di + 1./2
-			gi = wi * (di * di * q)
-		} else {
-			gi = wi*di + exp32(c[i]-cTop) - wi
+	for i := 0; i+8 <= len(r); i += 8 {
+		// Few terms are added in float32.
+		x, y := (*[8]float32)(r[i:]), (*[8]float32)(c[i:])
+		var w8, g8, d8 float32
+		for j := range 8 {
+			di := x[j] - y[j] - shift
+			// exp32, which is too large to be inlined
+			e := x[j] - rTop
+			if e < expLow {
+				e = expLow
+			}
+			m := e*float32(math.Log2E) + expMagic
+			n := m - expMagic
+			f := e - n*ln2High
+			f -= n * ln2Low
+			p := f*(1./720) + 1./120
+			p = p*f + 1./24
+			p = p*f + 1./6
+			p = p*f + 1./2
+			p = p*f + 1
+			p = p*f + 1
+			wi := math.Float32frombits(math.Float32bits(p) + math.Float32bits(m)<<23)
+			wd := wi * di
+			w8 += wi
+			d8 += wd
+			if di > -0.5 && di < 0.5 {
+				q := float32(1./40320)*di - 1./5040
+				q = q*di + 1./720
+				q = q*di - 1./120
+				q = q*di + 1./24
+				q = q*di - 1./6
+				q = q*di + 1./2
+				g8 += wd * di * q
+			} else {
+				g8 += wd + exp32(y[j]-cTop) - wi
+			}
 		}
-		w += float64(wi)
-		g += float64(gi)
-		d += float64(wi * di)
+		w += float64(w8)
+		g += float64(g8)
+		d += float64(d8)
 	}
 	*o = klSums{w: w, g: g, e: g - d, d: d}
 }
 
+const (
+	expLow   = -86
+	expMagic = 3 << 22 // adding 1.5·2²³ rounds to the nearest integer and leaves it in the low bits
+	// ln 2 in two steps; the first has room for exact products.
+	ln2High = 0.693359375
+	ln2Low  = float32(math.Ln2 - 0.693359375)
+)
+
 // exp32 is exp(x) for x <= 60, to about two units in the last place; values
 // below −86 count as −86.
 func exp32(x float32) float32 {
-	if x < -86 {
-		x = -86
+	if x < expLow {
+		x = expLow
 	}
-	// Adding 1.5·2²³ rounds to the nearest integer and leaves it in the low bits.
-	const magic = 3 << 22
-	m := x*float32(math.Log2E) + magic
-	n := m - magic
-	f := x - n*0.693359375
-	f -= n * float32(math.Ln2-0.693359375)
+	m := x*float32(math.Log2E) + expMagic
+	n := m - expMagic
+	f := x - n*ln2High
+	f -= n * ln2Low
 	p := f*(1./720) + 1./120
 	p = p*f + 1./24
 	p = p*f + 1./6

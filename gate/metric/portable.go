@@ -9,7 +9,7 @@ import (
 // two non-negative floats compare like their patterns, so (t−v)>>31 on the
 // patterns is 1 where v > t.
 var portableOps = blockOps{
-	name: "portable", maxBits: maxBitsGo, sums: sumsGo[float32], added: addedGo[float32], counts: countsGo,
+	name: "portable", pass: passGo, maxBits: maxBitsGo, sums: sumsGo[float32], added: addedGo[float32], counts: countsGo,
 	ulp32: ulp32Go, ulp16: ulp16Go, ulpMixed: ulpMixedGo, channels: channelsGo, findAbs: findAbsGo, findRel: findRelGo,
 	decode: decode32, add: addGo,
 }
@@ -17,11 +17,11 @@ var portableOps = blockOps{
 const signBit = 1 << 31
 
 func maxBitsGo(a, b []float32) uint32 {
-	b = b[:len(a)]
+	x, y := patterns(a), patterns(b[:len(a)])
+	y = y[:len(x)]
 	var m0, m1 uint32
-	for i, x := range a {
-		m0 = max(m0, math.Float32bits(x)&^signBit)
-		m1 = max(m1, math.Float32bits(b[i])&^signBit)
+	for i, p := range x {
+		m0, m1 = max(m0, p&^signBit), max(m1, y[i]&^signBit)
 	}
 	return max(m0, m1)
 }
@@ -157,6 +157,10 @@ func addLens(h *UlpHistogram, lens *[4][64]uint32) {
 }
 
 func channelsGo(r, c *[groupRows][]float32, rows int, sums []float64, stride int, set bool) {
+	if rows == groupRows {
+		channels4Go(r, c, sums, stride, set)
+		return
+	}
 	n := len(r[0])
 	diff2, ref2 := sums[planeDiff2*stride:][:n], sums[planeRef2*stride:][:n]
 	diff, cross := sums[planeDiff*stride:][:n], sums[planeCross*stride:][:n]

@@ -1,0 +1,165 @@
+package metric
+
+import (
+	"math"
+	"math/bits"
+	"unsafe"
+)
+
+const (
+	// closeUlps steps of float32 are less than a relative error of 1 %, and an
+	// order of magnitude, from smallBits on: below it steps are larger.
+	closeUlps = 80000
+	smallBits = 1 << 24
+)
+
+// patterns are the bits of the values.
+func patterns(v []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(v))), len(v))
+}
+
+// passGo looks at the patterns first: moving values between integer and float
+// registers costs more than what is done with them.
+func passGo(r, c, pr, pc []float32, s *blockSums, n *blockCounts, w *ulpWork) {
+	*n = blockCounts{}
+	patternsGo(r, c, n, w)
+	if len(pr) > 0 {
+		n.maxBits = max(n.maxBits, maxBitsGo(pr, pc))
+	}
+	switch {
+	case n.maxBits > maxFastBits:
+	case len(pr) > 0:
+		addedMaxGo(r, c, pr, pc, s, n)
+	default:
+		sumsMaxGo(r, c, s, n)
+	}
+}
+
+// patternsGo fills in the counts, maxBits and, where there is a w, distances
+// and sign flips. Eight pairs that are close to each other, as nearly always,
+// are counted without looking at their values.
+func patternsGo(r, c []float32, n *blockCounts, w *ulpWork) {
+	var lens [4][64]uint32 // four, so that equal distances do not wait for each other
+	var m0, m1 uint32
+	x, y := patterns(r), patterns(c[:len(r)])
+	for i := 0; i+8 <= len(x) && i+8 <= len(y); i += 8 {
+		a, b := (*[8]uint32)(x[i:]), (*[8]uint32)(y[i:])
+		var far uint32 // its top bit: one of the pairs is not close
+		var steps [8]uint32
+		for j := range 8 {
+			p, q := a[j], b[j]
+			d := int32(p - q)
+			t := d >> 31
+			u := uint32(d ^ t - t)
+			steps[j] = u
+			m, o := p&^signBit, q&^signBit
+			far |= p ^ q | (closeUlps - u) | (m - smallBits)
+			m0, m1 = max(m0, m), max(m1, o)
+		}
+		var flips byte
+		if far>>31 == 0 {
+			n.magnitude += 8
+			for j, u := range steps {
+				lens[j&3][bits.Len32(u)&63]++
+			}
+		} else {
+			flips = distancesGo(a, b, &lens)
+			var few blockCounts
+			countsGo(r[i:i+8], c[i:i+8], &few)
+			n.merge(&few)
+		}
+		if w != nil {
+			w.mask[i/8] = flips
+		}
+	}
+	n.maxBits = max(m0, m1)
+	if w == nil {
+		return
+	}
+	var h UlpHistogram
+	addLens(&h, &lens)
+	above := int64(len(r))
+	for b := range w.above {
+		above -= h[b]
+		w.above[b] = above
+	}
+}
+
+// raise takes a pair whose error may be the largest so far, and returns bounds
+// on the squares of errors that need not be looked at: a little low, because
+// the squares are not rounded as the errors are.
+func (n *blockCounts) raise(r, c float32) (abs2, rel2 float64) {
+	d := math.Float32frombits(math.Float32bits(c-r) &^ signBit)
+	scale := max(math.Float32frombits(math.Float32bits(r)&^signBit), relFloor)
+	n.maxAbs, n.maxRel = max(n.maxAbs, d), max(n.maxRel, d/scale)
+	const low = 1 - 1e-6
+	return low * float64(n.maxAbs) * float64(n.maxAbs), low * float64(n.maxRel) * float64(n.maxRel)
+}
+
+// sumsMaxGo is sumsGo, and the maxima.
+func sumsMaxGo(r, c []float32, o *blockSums, n *blockCounts) {
+	c = c[:len(r)]
+	var abs, sq, ref2, cand2, cross, abs2, rel2 float64
+	for i, x := range r {
+		rv, cv := float64(x), float64(c[i])
+		d := cv - rv
+		dd, rr := d*d, rv*rv
+		abs += math.Abs(d)
+		sq += dd
+		ref2 += rr
+		cand2 += cv * cv
+		cross += rv * cv
+		if dd > abs2 || dd > rel2*rr {
+			abs2, rel2 = n.raise(x, c[i])
+		}
+	}
+	*o = blockSums{abs: abs, sq: sq, ref2: ref2, cand2: cand2, cross: cross}
+}
+
+// addedMaxGo is addedGo, and the maxima.
+func addedMaxGo(r, c, pr, pc []float32, o *blockSums, n *blockCounts) {
+	c, pr, pc = c[:len(r)], pr[:len(r)], pc[:len(r)]
+	var abs, sq, ref2, cand2, cross, addedSq, step2, abs2, rel2 float64
+	for i, x := range r {
+		rv, cv, prv := float64(x), float64(c[i]), float64(pr[i])
+		d := cv - rv
+		a := d - (float64(pc[i]) - prv)
+		step := rv - prv
+		dd, rr := d*d, rv*rv
+		abs += math.Abs(d)
+		sq += dd
+		ref2 += rr
+		cand2 += cv * cv
+		cross += rv * cv
+		addedSq += a * a
+		step2 += step * step
+		if dd > abs2 || dd > rel2*rr {
+			abs2, rel2 = n.raise(x, c[i])
+		}
+	}
+	*o = blockSums{abs: abs, sq: sq, ref2: ref2, cand2: cand2, cross: cross, addedSq: addedSq, step2: step2}
+}
+
+// channels4Go is channelsGo for four rows, which share one load and store of
+// the sums.
+func channels4Go(r, c *[groupRows][]float32, sums []float64, stride int, set bool) {
+	n := len(r[0])
+	diff2, ref2 := sums[planeDiff2*stride:][:n], sums[planeRef2*stride:][:n]
+	diff, cross := sums[planeDiff*stride:][:n], sums[planeCross*stride:][:n]
+	r0, r1, r2, r3 := r[0][:n], r[1][:n], r[2][:n], r[3][:n]
+	c0, c1, c2, c3 := c[0][:n], c[1][:n], c[2][:n], c[3][:n]
+	for i := range r0 {
+		v0, v1, v2, v3 := float64(r0[i]), float64(r1[i]), float64(r2[i]), float64(r3[i])
+		d0, d1, d2, d3 := float64(c0[i])-v0, float64(c1[i])-v1, float64(c2[i])-v2, float64(c3[i])-v3
+		dd, vv := d0*d0+d1*d1+(d2*d2+d3*d3), v0*v0+v1*v1+(v2*v2+v3*v3)
+		d, dv := d0+d1+(d2+d3), d0*v0+d1*v1+(d2*v2+d3*v3)
+		if set {
+			diff2[i], ref2[i], diff[i], cross[i] = dd, vv, d, dv
+			continue
+		}
+		diff2[i] += dd
+		ref2[i] += vv
+		diff[i] += d
+		cross[i] += dv
+	}
+}
