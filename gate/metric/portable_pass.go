@@ -40,28 +40,15 @@ func passGo(r, c, pr, pc []float32, s *blockSums, n *blockCounts, w *ulpWork) {
 // are counted without looking at their values.
 func patternsGo(r, c []float32, n *blockCounts, w *ulpWork) {
 	var lens [4][64]uint32 // four, so that equal distances do not wait for each other
-	var m0, m1 uint32
+	var most uint32
 	x, y := patterns(r), patterns(c[:len(r)])
 	for i := 0; i+8 <= len(x) && i+8 <= len(y); i += 8 {
 		a, b := (*[8]uint32)(x[i:]), (*[8]uint32)(y[i:])
-		var far uint32 // its top bit: one of the pairs is not close
-		var steps [8]uint32
-		for j := range 8 {
-			p, q := a[j], b[j]
-			d := int32(p - q)
-			t := d >> 31
-			u := uint32(d ^ t - t)
-			steps[j] = u
-			m, o := p&^signBit, q&^signBit
-			far |= p ^ q | (closeUlps - u) | (m - smallBits)
-			m0, m1 = max(m0, m), max(m1, o)
-		}
+		m, close := closeGo(a, b, &lens)
+		most = max(most, m)
 		var flips byte
-		if far>>31 == 0 {
+		if close {
 			n.magnitude += 8
-			for j, u := range steps {
-				lens[j&3][bits.Len32(u)&63]++
-			}
 		} else {
 			flips = distancesGo(a, b, &lens)
 			var few blockCounts
@@ -72,7 +59,7 @@ func patternsGo(r, c []float32, n *blockCounts, w *ulpWork) {
 			w.mask[i/8] = flips
 		}
 	}
-	n.maxBits = max(m0, m1)
+	n.maxBits = most
 	if w == nil {
 		return
 	}
@@ -83,6 +70,39 @@ func patternsGo(r, c []float32, n *blockCounts, w *ulpWork) {
 		above -= h[b]
 		w.above[b] = above
 	}
+}
+
+// closeGo returns the largest pattern without its sign of eight pairs, and
+// whether they are close; then their distances are counted. It is a function of
+// its own so that what it needs stays in registers.
+//
+//go:noinline
+func closeGo(x, y *[8]uint32, lens *[4][64]uint32) (most uint32, close bool) {
+	var far uint32 // its top bit: one of the pairs is not close
+	for j := range 8 {
+		p, q := x[j], y[j]
+		d := int32(p - q)
+		t := d >> 31
+		far |= p ^ q | (closeUlps - uint32(d^t-t)) | (p&^signBit - smallBits)
+		most = max(most, p&^signBit, q&^signBit)
+	}
+	if far>>31 != 0 {
+		return most, false
+	}
+	for j := 0; j < 8; j += 4 {
+		lens[0][bits.Len32(steps(x[j], y[j]))&63]++
+		lens[1][bits.Len32(steps(x[j+1], y[j+1]))&63]++
+		lens[2][bits.Len32(steps(x[j+2], y[j+2]))&63]++
+		lens[3][bits.Len32(steps(x[j+3], y[j+3]))&63]++
+	}
+	return most, true
+}
+
+// steps is the distance between patterns of one sign.
+func steps(p, q uint32) uint32 {
+	d := int32(p - q)
+	t := d >> 31
+	return uint32(d ^ t - t)
 }
 
 // raise takes a pair whose error may be the largest so far, and returns bounds
