@@ -57,19 +57,22 @@ func (s *span) String() string {
 // and local errors, at every checkpoint and in every architecture, are about as
 // large as the emulated engine's, whose profile is told from the trace alone.
 func TestEnginesFloors(t *testing.T) {
-	out := table{head: "engine\twhole error / floor\tlocal error / floor\tbit-equal"}
-	for _, k := range floorKinds {
-		t.Run(k.name, func(t *testing.T) {
-			var whole, local span
-			same, checkpoints := 0, 0
-			for _, arch := range enginetest.Architectures {
-				equal, of := k.add(t, arch, &whole, &local)
-				same, checkpoints = same+equal, checkpoints+of
-			}
-			out.add("%s\t%s\t%s\t%d of %d", k.name, &whole, &local, same, checkpoints)
-		})
-	}
-	t.Log(&out)
+	rows := make([]string, len(floorKinds))
+	t.Run("engines", func(t *testing.T) {
+		for i, k := range floorKinds {
+			t.Run(k.name, func(t *testing.T) {
+				t.Parallel()
+				var whole, local span
+				same, checkpoints := 0, 0
+				for _, arch := range enginetest.Architectures {
+					equal, of := k.add(t, arch, &whole, &local)
+					same, checkpoints = same+equal, checkpoints+of
+				}
+				rows[i] = fmt.Sprintf("%s\t%s\t%s\t%d of %d", k.name, &whole, &local, same, checkpoints)
+			})
+		}
+	})
+	t.Log(&table{head: "engine\twhole error / floor\tlocal error / floor\tbit-equal", rows: rows})
 }
 
 // add runs the engine on one architecture, and returns how many of its

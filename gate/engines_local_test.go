@@ -161,8 +161,8 @@ func TestEnginesLocal(t *testing.T) {
 			out.add("%s\t%s\t%s", b.name, p, strings.Join(c, "\t"))
 		}
 	}
-	t.Logf("effect of each bug at its checkpoint, in units of what rounding costs there%s\n%d of %d found at exactly the right checkpoint; %d of %d in the right half of the layer\nbelow the floor:\n%s",
-		&out, found, must, parts, halves, strings.Join(below, "\n"))
+	t.Logf("effect of each bug at its checkpoint, in units of what rounding costs there%s\n%d of %d with an effect of %.3g × the floor or more found at exactly the right checkpoint; %d of %d in the right half of the layer\nthe others:\n%s",
+		&out, found, must, detectable, parts, halves, strings.Join(below, "\n"))
 	if must < 120 {
 		t.Errorf("only %d bugs are above the floor", must)
 	}
