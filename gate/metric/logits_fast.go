@@ -83,7 +83,12 @@ func klGo(r, c []float32, rTop, cTop float32, o *klSums) {
 			wd := wi * di
 			w8 += wi
 			d8 += wd
-			if di > -0.5 && di < 0.5 {
+			if di > -1./32 && di < 1./32 { // the next term is below 3e-9 of these
+				q := float32(-1./120)*di + 1./24
+				q = q*di - 1./6
+				q = q*di + 1./2
+				g8 += wd * di * q
+			} else if di > -0.5 && di < 0.5 {
 				q := float32(1./40320)*di - 1./5040
 				q = q*di + 1./720
 				q = q*di - 1./120

@@ -26,12 +26,12 @@ func passGo(r, c, pr, pc []float32, s *blockSums, n *blockCounts, w *ulpWork) {
 	if len(pr) > 0 {
 		n.maxBits = max(n.maxBits, maxBitsGo(pr, pc))
 	}
-	switch {
-	case n.maxBits > maxFastBits:
-	case len(pr) > 0:
-		addedMaxGo(r, c, pr, pc, s, n)
-	default:
-		sumsMaxGo(r, c, s, n)
+	if n.maxBits > maxFastBits {
+		return
+	}
+	sumsMaxGo(r, c, s, n)
+	if len(pr) > 0 {
+		stepsGo(r, c, pr, pc, s)
 	}
 }
 
@@ -108,9 +108,14 @@ func steps(p, q uint32) uint32 {
 // raise takes a pair whose error may be the largest so far, and returns bounds
 // on the squares of errors that need not be looked at: a little low, because
 // the squares are not rounded as the errors are.
-func (n *blockCounts) raise(r, c float32) (abs2, rel2 float64) {
-	d := math.Float32frombits(math.Float32bits(c-r) &^ signBit)
-	scale := max(math.Float32frombits(math.Float32bits(r)&^signBit), relFloor)
+//
+// It is rarely called, and not inlined: a converted value that the loop holds
+// as float32, too, makes each conversion wait for the turn before.
+//
+//go:noinline
+func (n *blockCounts) raise(r, c []float32, i int) (abs2, rel2 float64) {
+	d := math.Float32frombits(math.Float32bits(c[i]-r[i]) &^ signBit)
+	scale := max(math.Float32frombits(math.Float32bits(r[i])&^signBit), relFloor)
 	n.maxAbs, n.maxRel = max(n.maxAbs, d), max(n.maxRel, d/scale)
 	const low = 1 - 1e-6
 	return low * float64(n.maxAbs) * float64(n.maxAbs), low * float64(n.maxRel) * float64(n.maxRel)
@@ -120,8 +125,8 @@ func (n *blockCounts) raise(r, c float32) (abs2, rel2 float64) {
 func sumsMaxGo(r, c []float32, o *blockSums, n *blockCounts) {
 	c = c[:len(r)]
 	var abs, sq, ref2, cand2, cross, abs2, rel2 float64
-	for i, x := range r {
-		rv, cv := float64(x), float64(c[i])
+	for i := range r {
+		rv, cv := float64(r[i]), float64(c[i])
 		d := cv - rv
 		dd, rr := d*d, rv*rv
 		abs += math.Abs(d)
@@ -130,34 +135,25 @@ func sumsMaxGo(r, c []float32, o *blockSums, n *blockCounts) {
 		cand2 += cv * cv
 		cross += rv * cv
 		if dd > abs2 || dd > rel2*rr {
-			abs2, rel2 = n.raise(x, c[i])
+			abs2, rel2 = n.raise(r, c, i)
 		}
 	}
 	*o = blockSums{abs: abs, sq: sq, ref2: ref2, cand2: cand2, cross: cross}
 }
 
-// addedMaxGo is addedGo, and the maxima.
-func addedMaxGo(r, c, pr, pc []float32, o *blockSums, n *blockCounts) {
+// stepsGo adds what the layer added. It is a loop of its own because one for
+// all sums has too few registers.
+func stepsGo(r, c, pr, pc []float32, o *blockSums) {
 	c, pr, pc = c[:len(r)], pr[:len(r)], pc[:len(r)]
-	var abs, sq, ref2, cand2, cross, addedSq, step2, abs2, rel2 float64
-	for i, x := range r {
-		rv, cv, prv := float64(x), float64(c[i]), float64(pr[i])
-		d := cv - rv
-		a := d - (float64(pc[i]) - prv)
+	var addedSq, step2 float64
+	for i := range r {
+		rv, prv := float64(r[i]), float64(pr[i])
 		step := rv - prv
-		dd, rr := d*d, rv*rv
-		abs += math.Abs(d)
-		sq += dd
-		ref2 += rr
-		cand2 += cv * cv
-		cross += rv * cv
+		a := (float64(c[i]) - rv) - (float64(pc[i]) - prv)
 		addedSq += a * a
 		step2 += step * step
-		if dd > abs2 || dd > rel2*rr {
-			abs2, rel2 = n.raise(x, c[i])
-		}
 	}
-	*o = blockSums{abs: abs, sq: sq, ref2: ref2, cand2: cand2, cross: cross, addedSq: addedSq, step2: step2}
+	o.addedSq, o.step2 = addedSq, step2
 }
 
 // channels4Go is channelsGo for four rows, which share one load and store of
