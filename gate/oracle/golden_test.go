@@ -11,6 +11,7 @@ import (
 
 	"github.com/paritygate/paritygate/gate/engine/enginetest"
 	"github.com/paritygate/paritygate/gate/oracle"
+	"github.com/paritygate/paritygate/gate/oracle/gguf/ggufgen"
 	"github.com/paritygate/paritygate/gate/trace"
 )
 
@@ -129,7 +130,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// Every row, and the sub-layer checkpoints, against the NumPy forward pass run now.
+// Every row, and the sub-layer checkpoints, against the NumPy forward pass run now;
+// qwen3, of which no trained model is here, with random weights.
 func TestNumPy(t *testing.T) {
 	python := filepath.Join(os.Getenv("HOME"), ".cache", "paritygate", "venv")
 	if dir := os.Getenv("PARITYGATE_VENV"); dir != "" {
@@ -140,17 +142,48 @@ func TestNumPy(t *testing.T) {
 		t.Fatalf("no Python with NumPy (%v); run: testdata/zoo/setup.sh", err)
 	}
 	dir := t.TempDir()
-	if out, err := exec.Command(python, filepath.Join("testdata", "golden.py"), dir, "--all").CombinedOutput(); err != nil {
+	args := []string{filepath.Join("testdata", "golden.py"), dir, "--all"}
+	qwen3 := map[string]string{}
+	for name, c := range map[string]ggufgen.Config{
+		"qwen3":          {Layers: 4, Width: 128, Heads: 4, KVHeads: 2, HeadDim: 64},
+		"qwen3 one head": {Layers: 4, Heads: 8, KVHeads: 1, RopeBase: 1e6, Epsilon: 1e-6, Output: ggufgen.OutputSeparate},
+	} {
+		qwen3[name] = random(t, "qwen3", c)
+		args = append(args, "--also", sharedWeights(t, name, qwen3[name]))
+	}
+	if out, err := exec.Command(python, args...).CombinedOutput(); err != nil {
 		t.Fatalf("golden.py: %v\n%s", err, out)
 	}
-	for _, arch := range enginetest.Architectures {
-		tr := openTrace(t, filepath.Join(dir, arch+".safetensors"))
-		worst, n := against(t, load(t, enginetest.Zoo(t, arch)), tr, oracle.Options{Sublayers: true})
+	equal := func(name, model string) *trace.Trace {
+		tr := openTrace(t, filepath.Join(dir, name+".safetensors"))
+		worst, n := against(t, load(t, model), tr, oracle.Options{Sublayers: true})
+		t.Logf("%s: rel_l2 at most %.1e at %d checkpoints", name, worst, n)
 		if !(worst <= 1e-12) || n != 15 {
-			t.Errorf("%s: rel_l2 %g at %d checkpoints", arch, worst, n)
+			t.Errorf("%s: rel_l2 %g at %d checkpoints", name, worst, n)
 		}
+		return tr
+	}
+	for name, model := range qwen3 {
+		equal(name, model)
+	}
+	for _, arch := range enginetest.Architectures {
+		tr := equal(arch, enginetest.Zoo(t, arch))
 		sameRows(t, arch, openTrace(t, filepath.Join("testdata", arch+".safetensors")), tr)
 	}
+}
+
+// sharedWeights is a folder of that name with the model's weights and
+// configuration as the NumPy forward pass reads them.
+func sharedWeights(t *testing.T, name, model string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(enginetest.Qwen3HF(t, model), "model.safetensors"), filepath.Join(dir, "qwen3.safetensors")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // sameRows fails unless the golden file's rows are those of the trace.

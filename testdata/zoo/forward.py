@@ -1,10 +1,11 @@
-"""The forward pass of llama, qwen2, phi3, granite and gpt2 in NumPy.
+"""The forward pass of llama, qwen2, qwen3, phi3, granite and gpt2 in NumPy.
 
 Written from the architectures' formulas and independent of paritygate, whose
 judgement is measured against what this computes. Weights come from safetensors
 files with Hugging Face names; load() brings them to one layout:
 layers[l] = {"attn_norm", "q", "k", "v", "o", "ffn_norm", "gate", "up", "down"},
-matrices as [out, in], biases beside them as "q.b" and so on.
+matrices as [out, in], biases beside them as "q.b" and so on, qwen3's norms of
+each head as "q_norm" and "k_norm".
 
     python forward.py --selftest
 """
@@ -23,7 +24,7 @@ import st
 from numerics import CLEAN, F64
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ARCHS = ("llama", "qwen2", "phi3", "granite", "gpt2")
+ARCHS = ("llama", "qwen2", "phi3", "granite", "gpt2")  # of the trained models in this folder
 BOS = 256
 
 
@@ -62,7 +63,7 @@ def load(arch, folder=HERE):
         _load_llama_like(m, cfg, tensors)
     n = len(m.layers)
     group = m.n_head // m.n_kv
-    m.head_dim = m.hidden // m.n_head
+    m.head_dim = cfg.get("head_dim") or m.hidden // m.n_head
     m.plan = [[layer] for layer in range(n)]
     m.theta = [float(cfg.get("rope_theta", 0))] * n
     m.rope_dims = [m.head_dim if m.theta[0] else 0] * n
@@ -102,6 +103,8 @@ def _load_llama_like(m, cfg, t):
                 w[name] = t[p + f"self_attn.{name}_proj.weight"]
                 if p + f"self_attn.{name}_proj.bias" in t:
                     w[name + ".b"] = t[p + f"self_attn.{name}_proj.bias"]
+            if m.arch == "qwen3":
+                w["q_norm"], w["k_norm"] = t[p + "self_attn.q_norm.weight"], t[p + "self_attn.k_norm.weight"]
             w["gate"], w["up"] = t[p + "mlp.gate_proj.weight"], t[p + "mlp.up_proj.weight"]
         m.layers.append(w)
 
@@ -241,6 +244,9 @@ class Forward:
     def attention(self, h, layer):
         m, p, n = self.m, self.p, len(h)
         q, k, v = (self.heads(self.linear(h, layer, name)) for name in "qkv")
+        if "q_norm" in m.layers[layer]:  # RMS norm over each head alone, one weight for all heads
+            q = self.norm(q, m.layers[layer]["q_norm"], None, m.eps[layer])
+            k = self.norm(k, m.layers[layer]["k_norm"], None, m.eps[layer])
         if m.theta[layer]:
             at = np.arange(n)
             q = self.rotate(q, m.tap("q_positions", layer, at), layer)

@@ -1,7 +1,11 @@
 """Writes float64 checkpoints of the zoo models from the NumPy forward pass in
 testdata/zoo: ARCH.safetensors in the folder given, as traces that paritygate reads.
 
-    python golden.py DIR [--all]      (--all: every position, not three of them)
+    python golden.py DIR [--all] [--also FOLDER ...]
+
+--all: every position, not three of them. --also: a further model, ARCH.safetensors
+in FOLDER with its configuration as the metadata's "config"; it is written as
+the folder's name.
 
 Scalars are those of the GGUF file: float32 values of the configuration's
 decimal numbers.
@@ -27,8 +31,8 @@ def single(x):
     return float(np.float32(x))
 
 
-def model(arch):
-    m = forward.load(arch)
+def model(arch, folder):
+    m = forward.load(arch, folder)
     m.eps = [single(e) for e in m.eps]
     m.residual_scale = [single(s) for s in m.residual_scale]
     m.embedding_scale, m.logits_divisor = single(m.embedding_scale), single(m.logits_divisor)
@@ -42,13 +46,20 @@ def main():
     args = argparse.ArgumentParser(description=__doc__)
     args.add_argument("dir")
     args.add_argument("--all", action="store_true")
+    args.add_argument("--also", action="append", default=[])
     o = args.parse_args()
     rows = range(len(TOKENS)) if o.all else POSITIONS
-    for arch in forward.ARCHS:
-        out = forward.Forward(model(arch)).run(TOKENS, sub=o.all)
-        meta = {"paritygate": "1", "engine": "zoo forward.py", "model": arch, "compute_dtype": "f64", "tokens": json.dumps(TOKENS)}
+    models = {arch: model(arch, forward.HERE) for arch in forward.ARCHS}
+    for folder in o.also:
+        for name in os.listdir(folder):
+            arch, kind = os.path.splitext(name)
+            if kind == ".safetensors":
+                models[os.path.basename(folder)] = model(arch, folder)
+    for name, m in models.items():
+        out = forward.Forward(m).run(TOKENS, sub=o.all)
+        meta = {"paritygate": "1", "engine": "zoo forward.py", "model": name, "compute_dtype": "f64", "tokens": json.dumps(TOKENS)}
         meta["positions"] = json.dumps(list(rows))
-        st.write(os.path.join(o.dir, arch + ".safetensors"), {n: ("F64", v[list(rows)]) for n, v in out.items()}, meta)
+        st.write(os.path.join(o.dir, name + ".safetensors"), {n: ("F64", v[list(rows)]) for n, v in out.items()}, meta)
 
 
 if __name__ == "__main__":
