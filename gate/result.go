@@ -392,5 +392,5 @@ type Environment struct {
 	OS         string `json:"os"`         // as Go names it
 	Arch       string `json:"arch"`       // as Go names it
 	CPU        string `json:"cpu"`        // model name
-	Kernel     string `json:"kernel"`     // "avx2" or "portable"
+	Kernel     string `json:"kernel"`     // "avx512", "avx2" or "portable"
 }
