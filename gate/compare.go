@@ -109,7 +109,7 @@ func sortedSet(v []int) []int {
 func engineInfo(t *trace.Trace) EngineInfo {
 	m := t.Meta
 	settings := map[string]string{}
-	for _, key := range []string{"kv_type", "flash_attention"} {
+	for _, key := range []string{"kv_type", "flash_attention", "decode"} {
 		if v, ok := m.Extra[key]; ok {
 			settings[key] = v
 		}

@@ -134,7 +134,7 @@ type EngineInfo struct {
 	Precision     string `json:"precision"`
 	PrecisionFrom string `json:"precision_from"` // "says that it computes in bf16", "has hidden states that lie on the f16 grid"
 	Device        string `json:"device"`         // as the engine says it
-	// Settings are what the trace says of how it computed: kv_type, flash_attention.
+	// Settings are what the trace says of how it computed: kv_type, flash_attention, decode.
 	Settings map[string]string `json:"settings"`
 	// Profile is the precision profile that explains its rounding to the oracle, "" without one.
 	Profile string `json:"profile"`

@@ -55,7 +55,7 @@ func TestLlamaFaults(t *testing.T) {
 	if err := os.WriteFile(notModel, []byte("GGUF but no model"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	good := enginetest.Prompt(code)
+	good, all := enginetest.Prompt(code), 99
 	for name, c := range map[string]struct {
 		change func(*spec.Engine)
 		tokens []int32
@@ -69,6 +69,7 @@ func TestLlamaFaults(t *testing.T) {
 		"no compiler":      {change: func(c *spec.Engine) { c.Compiler = "no-such-compiler" }, kind: engine.NotStarted, words: []string{"compiler no-such-compiler"}},
 		"no C++ compiler":  {change: func(c *spec.Engine) { c.Compiler = "false" }, kind: engine.NotStarted, words: []string{"false cannot compile"}},
 		"no backend":       {change: func(c *spec.Engine) { c.Backend = "libggml-none.so" }, kind: engine.NotStarted, words: []string{"libggml-none.so", "libggml-cpu-"}},
+		"no GPU":           {change: func(c *spec.Engine) { c.GPULayers = &all }, kind: engine.NotStarted, words: []string{"gpu_layers 99: the library found no GPU, only CPU", "libggml-cuda.so"}},
 		"no backend in it": {change: func(c *spec.Engine) { c.Backend = "libggml-base.so" }, kind: engine.NotStarted, words: []string{"libggml-base.so"}},
 		"missing model":    {model: filepath.Join(empty, "none.gguf"), kind: engine.NotStarted, words: []string{"no such file"}},
 		"no model":         {model: notModel, kind: engine.NotStarted, words: []string{"cannot load the model"}},

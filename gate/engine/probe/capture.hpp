@@ -32,6 +32,7 @@ struct capture {
     // What was seen.
     bool flash_attention = false;
     bool gelu_table      = false; // ggml's CPU code computes GELU from a table of f16 values
+    bool tf32            = false; // ggml gives f32 products on CUDA to tensor cores, as TF32
     bool embedding_known = true;
 
     void restart() {
@@ -55,6 +56,7 @@ struct capture {
     bool ask(ggml_tensor * t) {
         if (t->op == GGML_OP_GET_ROWS) gathered(t);
         else if (t->op == GGML_OP_FLASH_ATTN_EXT) flash_attention = true;
+        else if (t->op == GGML_OP_MUL_MAT) tf32 = tf32 || (t->src[0]->type == GGML_TYPE_F32 && on_cuda(t));
         else if (!gelu_table) note_gelu(t);
         return enters_layer_0(t) || !checkpoint(t).empty();
     }

@@ -72,9 +72,31 @@ template <class P> bool set_repack(P & p, bool on) {
     return false;
 }
 
+inline bool is_gpu(ggml_backend_dev_t d) {
+    auto t = ggml_backend_dev_type(d);
+    return t != GGML_BACKEND_DEVICE_TYPE_CPU && t != GGML_BACKEND_DEVICE_TYPE_ACCEL;
+}
+
+// require_gpu fails where layers were asked onto a GPU and there is none: the
+// library would run them on the CPU without a word.
+inline void require_gpu(const options & o) {
+    if (o.gpu_layers <= 0) return;
+    std::string have;
+    for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
+        ggml_backend_dev_t d = ggml_backend_dev_get(i);
+        if (is_gpu(d)) return;
+        have += std::string(have.empty() ? "" : ", ") + ggml_backend_dev_name(d);
+    }
+    fail(exit_library, "gpu_layers %d: the library found no GPU, only %s. A backend whose own libraries are missing is left out: see ldd libggml-cuda.so%s%s",
+         o.gpu_layers, have.c_str(), o.library_dir.empty() ? "" : " in ", o.library_dir.c_str());
+}
+
 inline llama_model * load_model(const options & o, std::vector<ggml_backend_dev_t> & devices) {
     llama_model_params p = llama_model_default_params();
     if (o.gpu_layers != INT32_MIN) p.n_gpu_layers = o.gpu_layers;
+    // Without layers on it, a GPU still computes the products of a prefill, with
+    // weights that are copied there each time. No layers means no GPU.
+    if (o.gpu_layers == 0) devices = {nullptr};
     if (!devices.empty()) p.devices = devices.data();
     if (o.no_repack && !set_repack(p, false)) fail(exit_usage, "no_repack: this version of llama.cpp cannot turn repacking off");
     llama_model * m = llama_model_load_from_file(o.model.c_str(), p);
@@ -199,8 +221,7 @@ inline std::string device_names(const llama_model_params & defaults, const optio
     auto add = [&](ggml_backend_dev_t d) { out += (out.empty() ? "" : ", ") + std::string(ggml_backend_dev_description(d)); };
     for (size_t i = 0; layers != 0 && i < ggml_backend_dev_count(); i++) {
         ggml_backend_dev_t d = ggml_backend_dev_get(i);
-        auto t = ggml_backend_dev_type(d);
-        if (t == GGML_BACKEND_DEVICE_TYPE_CPU || t == GGML_BACKEND_DEVICE_TYPE_ACCEL) continue;
+        if (!is_gpu(d)) continue;
         if (chosen.empty() || std::find(chosen.begin(), chosen.end(), d) != chosen.end()) add(d);
     }
     add(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU));

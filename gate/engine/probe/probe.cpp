@@ -202,7 +202,10 @@ static void write_result(const options & o, const std::vector<int32_t> & ids, si
 }
 
 static std::string compute_dtype(const options & o, const llama_context_params & p, const capture & cap) {
-    ggml_type t = coarser(weights_type(o.model), coarser(p.type_k, p.type_v));
+    const ggml_type weights = weights_type(o.model);
+    ggml_type       t = coarser(weights, coarser(p.type_k, p.type_v));
+    // TF32 has the fraction of f16.
+    if (weights == GGML_TYPE_F32 && cap.tf32 && coarser(t, GGML_TYPE_F16) == GGML_TYPE_F16) return "tf32";
     // Flash attention and the GELU table round to f16 on the way.
     if (cap.flash_attention || cap.gelu_table) t = coarser(t, GGML_TYPE_F16);
     return lower_type_name(t);
@@ -249,7 +252,7 @@ static void record(const options & o, llama_model * m, std::vector<ggml_backend_
     }
     file.finish({{"paritygate", "1"}, {"engine", "llama.cpp"}, {"engine_version", r.version}, {"model", o.model_name},
                  {"weights_sha256", o.weights_sha256}, {"compute_dtype", r.dtype}, {"device", r.device}, {"prompt", o.prompt},
-                 {"tokens", json_ids(ids)}, {"capture", r.capture}, {"flash_attention", cap.flash_attention ? "on" : "off"},
+                 {"tokens", json_ids(ids)}, {"capture", r.capture}, {"flash_attention", cap.flash_attention ? "on" : "off"}, {"decode", o.decode ? "on" : "off"},
                  {"kv_type", lower_type_name(coarser(p.type_k, p.type_v))}, {"system_info", llama_print_system_info()}});
     write_result(o, ids, n_prompt, r);
 }
@@ -267,6 +270,7 @@ int main(int argc, char ** argv) {
     llama_log_set(on_log, &o.verbose);
     auto devices = load_backends(o);
     llama_backend_init();
+    require_gpu(o);
     llama_model * m = load_model(o, devices);
     record(o, m, devices);
     llama_model_free(m);

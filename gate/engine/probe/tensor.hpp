@@ -28,6 +28,12 @@ inline bool on_host(const ggml_tensor * t) {
     return !b || ggml_backend_buffer_is_host(b);
 }
 
+// on_cuda says whether t lies on an NVIDIA GPU.
+inline bool on_cuda(const ggml_tensor * t) {
+    ggml_backend_buffer_t b = t->view_src ? t->view_src->buffer : t->buffer;
+    return b && std::string_view(ggml_backend_buft_name(ggml_backend_buffer_get_type(b))).substr(0, 4) == "CUDA";
+}
+
 inline void read_bytes(const ggml_tensor * t, void * dst, size_t offset, size_t n) {
     if (on_host(t)) memcpy(dst, (const char *) t->data + offset, n);
     else ggml_backend_tensor_get(t, dst, offset, n);
