@@ -14,10 +14,15 @@ import (
 // weights, whose types are the engine's unless it names another precision.
 func profileFor(e spec.Engine, in EngineInfo, m *oracle.Model) (oracle.Profile, string, error) {
 	p, from, err := profileAlone(e, in)
-	if err != nil || from == fromSpec || p.Inputs != oracle.ByWeight {
+	switch {
+	case err != nil || from == fromSpec:
 		return p, from, err
+	case p.Inputs == oracle.ByWeight:
+		return ownWeights(p, from, in.Precision, m)
+	case in.Precision == "q4" && onCUDA(e, in):
+		return ownBlocks(p, from, m)
 	}
-	return ownWeights(p, from, in.Precision, m)
+	return p, from, nil
 }
 
 // profileAlone is profileFor without regard to the weights.
@@ -34,8 +39,17 @@ func profileAlone(e spec.Engine, in EngineInfo) (p oracle.Profile, from string, 
 	if err != nil {
 		return p, "", err
 	}
-	if p, err = engine.Profile(named); err != nil || name != llamaCPU {
+	if p, err = engine.Profile(named); err != nil {
 		return p, from, err
+	}
+	switch {
+	case strings.HasPrefix(name, llamaCUDA):
+		if p, err = withCUDASettings(p, e, in.Settings); p.Name == "" {
+			from = ""
+		}
+		return p, from, err
+	case name != llamaCPU:
+		return p, from, nil
 	}
 	p, told, err := withSettings(p, in.Settings)
 	if from == fromSettings {
@@ -138,10 +152,8 @@ func toldProfile(e spec.Engine, in EngineInfo) (name, from string) {
 // llamaProfile is llama.cpp's habit on its device. Weights have the file's own
 // types; attention's settings are added to it.
 func llamaProfile(e spec.Engine, in EngineInfo) (name, from string) {
-	device := strings.ToLower(in.Device)
-	offloaded := e.GPULayers != nil && *e.GPULayers > 0 && device == ""
-	if strings.Contains(device, "cuda") || strings.Contains(device, "nvidia") || offloaded {
-		return "llamacpp-cuda-f16", fromWords
+	if onCUDA(e, in) {
+		return cudaProfile(in), fromWords
 	}
 	if _, told := in.Settings["kv_type"]; !told {
 		return llamaCPU, fromWords

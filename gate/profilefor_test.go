@@ -25,6 +25,8 @@ func TestProfileFor(t *testing.T) {
 		return in
 	}
 	words := func(name, precision string) EngineInfo { return EngineInfo{Name: name, Precision: precision} }
+	cuda32 := llama("f16", "NVIDIA H100", "f16", "off")
+	cuda32.ComputeDType = "tf32"
 	many := 99
 	const flash = ",flash=true"
 	for name, c := range map[string]struct {
@@ -43,8 +45,19 @@ func TestProfileFor(t *testing.T) {
 		"llama.cpp, KV q4_0":       {spec.Engine{}, llama("q4", "CPU", "q4_0", "on"), "", "", ""},
 		"llama.cpp, q8_0":          {spec.Engine{}, llama("q8_0", "CPU", "f32", "off"), "q8_0", "llamacpp-cpu", fromSettings},
 		"llama.cpp preload":        {spec.Engine{}, llama("f16", "CPU"), "", "llamacpp-cpu", fromWords},
-		"llama.cpp, CUDA":          {spec.Engine{}, llama("f16", "CUDA0: NVIDIA H200", "f16", "on"), "", "llamacpp-cuda-f16", fromWords},
-		"layers on the GPU":        {spec.Engine{GPULayers: &many}, llama("f16", "", "f16", "on"), "", "llamacpp-cuda-f16", fromWords},
+		"llama.cpp, CUDA":          {spec.Engine{}, llama("f16", "CUDA0: NVIDIA H200", "f16", "on"), "", "llamacpp-cuda-f16" + flash, fromWords},
+		"CUDA, no flash":           {spec.Engine{}, llama("f16", "NVIDIA H100", "f16", "off"), "", "llamacpp-cuda-f16", fromWords},
+		"CUDA, strict":             {spec.Engine{}, llama("f16", "NVIDIA H100", "f32", "off"), "", "llamacpp-cuda-f16,kv=tf32,queries=tf32,probabilities=tf32", fromWords},
+		"CUDA, one at a time":      {spec.Engine{Decode: true}, llama("f16", "NVIDIA H100", "f16", "off"), "", "llamacpp-cuda-f16,accumulation=exact,products=exact", fromWords},
+		"CUDA, BF16, decode":       {spec.Engine{Decode: true}, llama("bf16", "NVIDIA H100", "f16", "off"), "", "llamacpp-cuda-bf16,inputs=exact", fromWords},
+		"CUDA, Q8_0, KV bf16":      {spec.Engine{}, llama("q8_0", "NVIDIA H100", "bf16", "off"), "q8_0", "llamacpp-cuda-q8_0,kv=bf16,queries=bf16,probabilities=bf16", fromWords},
+		"CUDA, KV q8_0":            {spec.Engine{}, llama("q8_0", "NVIDIA H100", "q8_0", "on"), "q8_0", "llamacpp-cuda-q8_0,kv=q8_0" + flash, fromWords},
+		"CUDA, KV q4_0":            {spec.Engine{}, llama("q4", "NVIDIA H100", "q4_0", "on"), "q8_0", "", ""},
+		"CUDA, 4 bits":             {spec.Engine{}, llama("q4", "NVIDIA H100", "f16", "off"), "q8_0", "llamacpp-cuda-q8_0,weights=exact", fromWords},
+		"CUDA, 4 bits of f16":      {spec.Engine{}, llama("q4", "NVIDIA H100", "f16", "off"), "", "", ""},
+		"CUDA, F32":                {spec.Engine{}, cuda32, "f32", "llamacpp-cuda-f32,kv=f16,queries=f16,probabilities=f16", fromWords},
+		"CUDA, nothing told":       {spec.Engine{}, llama("", "NVIDIA H100"), "", "", ""},
+		"layers on the GPU":        {spec.Engine{GPULayers: &many}, llama("f16", "", "f16", "on"), "", "llamacpp-cuda-f16" + flash, fromWords},
 		"layers for no GPU":        {spec.Engine{GPULayers: &many}, llama("f16", "CPU", "f32", "off"), "", "llamacpp-cpu", fromSettings},
 		"gpt2's GELU in f16":       {spec.Engine{}, llama("f16", "CPU", "f32", "off"), "gpt2", "llamacpp-cpu", fromSettings},
 		// Weights of another type than the oracle's.

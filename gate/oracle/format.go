@@ -14,6 +14,9 @@ const (
 	// Exact leaves values as they were computed.
 	Exact Format = iota
 	F32
+	// TF32 is what NVIDIA's tensor cores take of a float32: its exponent and ten
+	// bits of its fraction.
+	TF32
 	F16
 	BF16
 	// Q8_0 is ggml's blocks of 32: int8 codes times one f16 scale, the block's
@@ -27,7 +30,7 @@ const (
 	ByWeight
 )
 
-var formatNames = [...]string{"exact", "f32", "f16", "bf16", "q8_0", "q8_k", "by-weight"}
+var formatNames = [...]string{"exact", "f32", "tf32", "f16", "bf16", "q8_0", "q8_k", "by-weight"}
 
 // String is the name that ParseFormat takes.
 func (f Format) String() string {
@@ -91,6 +94,8 @@ func (f Format) holds(t gguf.Type) bool {
 	switch f {
 	case Exact, F32:
 		return true // values are float32 however they are stored
+	case TF32:
+		return t == gguf.F16 || t == gguf.BF16
 	case F16:
 		return t == gguf.F16
 	case BF16:

@@ -128,12 +128,20 @@ func TestRoundOnce(t *testing.T) {
 	if got := brain64(1 + 0x1p-8 + 0x1p-40); got != 1+0x1p-7 {
 		t.Errorf("bfloat16 of 1 + 2^-8 + 2^-40 is %v", got)
 	}
+	if got := tensor64(tie); got != 1+0x1p-10 {
+		t.Errorf("TF32 of 1 + 2^-11 + 2^-40 is %v", got)
+	}
+	for x, want := range map[float64]float64{1 + 0x1p-11: 1, 1 + 3*0x1p-11: 1 + 0x1p-9, 1e6 + 1: 999936, 0x1p-127: 0x1p-127, 1e39: math.Inf(1), math.Inf(-1): math.Inf(-1)} {
+		if got, narrow := tensor64(x), tensor32(float32(x)); got != want || float64(narrow) != want {
+			t.Errorf("TF32 of %v is %v, of its float32 %v; want %v", x, got, narrow, want)
+		}
+	}
 	for _, x := range []float64{math.Inf(1), math.Inf(-1), 65520, -1e9} {
 		if got := half64(x); !math.IsInf(got, int(math.Copysign(1, x))) {
 			t.Errorf("half of %v is %v", x, got)
 		}
 	}
-	if !math.IsNaN(half64(math.NaN())) || !math.IsNaN(brain64(math.NaN())) || !math.IsNaN(float64(half32(float32(math.NaN())))) {
+	if !math.IsNaN(half64(math.NaN())) || !math.IsNaN(brain64(math.NaN())) || !math.IsNaN(tensor64(math.NaN())) || !math.IsNaN(float64(half32(float32(math.NaN())))) {
 		t.Error("a NaN does not stay one")
 	}
 }

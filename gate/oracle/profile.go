@@ -146,7 +146,7 @@ func (p *Profile) check() error {
 		case f == ByWeight && name != "Inputs":
 			return fmt.Errorf("profile %s: format by-weight is for inputs only", p.Name)
 		case f.block() > 1 && !slices.Contains([]string{"Inputs", "Weights", "KV"}, name):
-			return fmt.Errorf("profile %s: %s cannot be %s: want exact, f32, f16 or bf16", p.Name, strings.ToLower(name), f)
+			return fmt.Errorf("profile %s: %s cannot be %s: want exact, f32, tf32, f16 or bf16", p.Name, strings.ToLower(name), f)
 		}
 	}
 	return nil

@@ -14,10 +14,11 @@ var profiles = []Profile{
 	kvCache(llamaCPU("llamacpp-kv-f16", "llamacpp-cpu-f16 with the KV cache in f16, no flash attention", F16, F16), F16),
 	kvCache(llamaCPU("llamacpp-kv-bf16", "llamacpp-cpu-f16 with the KV cache in bf16, no flash attention", F16, F16), BF16),
 	flash(llamaCPU("llamacpp-fa-f16", "llamacpp-cpu-f16 with the KV cache in f16 under flash attention", F16, F16)),
-	{
-		Name: "llamacpp-cuda-f16", Doc: "llama.cpp on CUDA, weights and KV cache in f16: products of the prefill in f16 with f16 results, flash attention",
-		Single: true, Weights: F16, Inputs: F16, Products: F16, KV: F16, Queries: F16, Probabilities: F16, Flash: true,
-	},
+	// Measured on an H100: engines.md has the figures.
+	llamaCUDA("llamacpp-cuda-f32", "llama.cpp on CUDA, weights in F32: products on tensor cores, which take 10 bits of a fraction; KV cache in f32", Profile{Weights: TF32, Inputs: TF32}, TF32),
+	llamaCUDA("llamacpp-cuda-f16", "llama.cpp on CUDA, weights in F16: products of a prefill with f16 sums and f16 results; KV cache in f16", Profile{Weights: F16, Inputs: F16, Accumulation: F16, Products: F16}, F16),
+	llamaCUDA("llamacpp-cuda-bf16", "llama.cpp on CUDA, weights in BF16: inputs of a prefill's products rounded to bf16, sums in f32; KV cache in f16", Profile{Weights: BF16, Inputs: BF16}, F16),
+	llamaCUDA("llamacpp-cuda-q8_0", "llama.cpp on CUDA, weights in Q8_0: inputs of products in int8, a scale for each 32; KV cache in f16", Profile{Weights: Q8_0, Inputs: Q8_0}, F16),
 
 	{Name: "transformers-f32", Doc: "transformers in float32", Single: true},
 	transformers("transformers-f16", "transformers in float16: every operation's result rounded, norms and softmax inside in f32", F16),
@@ -41,6 +42,12 @@ func transformers(name, doc string, f Format) Profile {
 // llamaCPU computes in f32; only weights and what they multiply are narrower.
 func llamaCPU(name, doc string, weights, inputs Format) Profile {
 	return Profile{Name: name, Doc: doc, Single: true, Weights: weights, Inputs: inputs, GELU: "table", RoPE: "iterative"}
+}
+
+// llamaCUDA has no table for GELU and computes RoPE's frequencies one by one.
+func llamaCUDA(name, doc string, p Profile, kv Format) Profile {
+	p.Name, p.Doc, p.Single = name, doc, true
+	return kvCache(p, kv)
 }
 
 // kvCache: what meets the cache has the cache's format.

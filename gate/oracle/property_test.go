@@ -134,7 +134,7 @@ func TestProfiles(t *testing.T) {
 		"f16": {1e-5, 1e-2}, "llamacpp-cpu-f16": {1e-5, 2e-3}, "llamacpp-kv-f16": {1e-5, 2e-3}, "llamacpp-fa-f16": {1e-5, 2e-3},
 		"llamacpp-cuda-f16": {1e-5, 5e-3}, "transformers-f16": {1e-5, 1e-2}, "llamacpp-cpu": {1e-5, 2e-3},
 		"bf16": {1e-4, 5e-2}, "transformers-bf16": {1e-4, 5e-2}, "llamacpp-cpu-bf16": {1e-4, 2e-2}, "llamacpp-kv-bf16": {1e-4, 2e-2},
-		"llamacpp-q8_0": {1e-3, 5e-2},
+		"llamacpp-q8_0": {1e-3, 5e-2}, "llamacpp-cuda-f32": {1e-5, 2e-3}, "llamacpp-cuda-bf16": {1e-4, 2e-2}, "llamacpp-cuda-q8_0": {1e-3, 5e-2},
 	}
 	for arch, m := range models(t) {
 		exact := compute(t, m, tokens, oracle.Options{}).values["layer_3_output"]
@@ -157,7 +157,7 @@ func TestProfileErrors(t *testing.T) {
 	p := profile(t, "f16")
 	for _, c := range []struct{ field, value, want string }{
 		{"kvs", "f16", "want one of single, weights"},
-		{"kv", "fp16", `kv: unknown format "fp16": want one of exact, f32, f16`},
+		{"kv", "fp16", `kv: unknown format "fp16": want one of exact, f32, tf32, f16`},
 		{"kv", "by-weight", "by-weight is for inputs only"},
 		{"residual", "q8_0", "residual cannot be q8_0"},
 		{"gelu", "quick", "want one of tanh, erf, table"},

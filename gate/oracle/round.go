@@ -11,6 +11,8 @@ func round[T float](f Format, v []T) {
 	switch f {
 	case F32:
 		roundF32(v)
+	case TF32:
+		roundTF32(v)
 	case F16:
 		roundF16(v)
 	case BF16:
@@ -32,6 +34,38 @@ func roundF32[T float](v []T) {
 			v[i] = float64(float32(x))
 		}
 	}
+}
+
+func roundTF32[T float](v []T) {
+	switch v := any(v).(type) {
+	case []float32:
+		for i, x := range v {
+			v[i] = tensor32(x)
+		}
+	case []float64:
+		for i, x := range v {
+			v[i] = tensor64(x)
+		}
+	}
+}
+
+// tensor32 rounds to TF32.
+func tensor32(x float32) float32 {
+	if x != x {
+		return x
+	}
+	b := math.Float32bits(x)
+	return math.Float32frombits((b + 0xfff + b>>13&1) &^ 0x1fff)
+}
+
+// tensor64 rounds once where TF32 is normal, else by way of float32.
+func tensor64(x float64) float64 {
+	if a := math.Abs(x); !(a >= 0x1p-126 && a < 0x1p127) {
+		return float64(tensor32(float32(x)))
+	}
+	b := math.Float64bits(x)
+	b += 1<<41 - 1 + b>>42&1
+	return math.Float64frombits(b &^ (1<<42 - 1))
 }
 
 func roundF16[T float](v []T) {
