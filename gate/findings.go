@@ -3,7 +3,6 @@ package gate
 import (
 	"fmt"
 	"math"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -163,8 +162,8 @@ func judgeCoverage(v *Verdict, r *Result, s *spec.Spec) {
 }
 
 func matchesAny(glob string, names map[string]int) bool {
-	for n := range names {
-		if ok, _ := path.Match(glob, n); ok && names[n] > 0 {
+	for n, positions := range names {
+		if positions > 0 && spec.Match(glob, n) {
 			return true
 		}
 	}

@@ -5,9 +5,10 @@ import (
 	"slices"
 
 	"github.com/paritygate/paritygate/gate/metric"
+	"github.com/paritygate/paritygate/gate/spec"
 )
 
-const logitsName = "logits"
+const logitsName = spec.Logits
 
 // maxBuckets bounds a profile: with more positions, neighbours share a bucket.
 const maxBuckets = 2048
