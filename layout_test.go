@@ -41,6 +41,12 @@ var importRules = map[string]importRule{
 	"baseline": {project: []string{"gate", "baseline"}},
 	"report": {project: []string{"gate", "gate/metric", "baseline", "report"},
 		others: []string{"github.com/fatih/color", "github.com/jstemmer/go-junit-report/v2"}},
+	"report/github": {project: []string{"gate", "report"},
+		others: []string{"github.com/google/go-github/v62", "github.com/sethvargo/go-githubactions", "github.com/hashicorp/go-retryablehttp"}},
+	"report/github/githubtest": {others: []string{"github.com/getkin/kin-openapi"}},
+	// The Action's steps wire engines, reports and GitHub together, as the command line does.
+	"gate/action": {project: []string{"gate", "gate/spec", "report", "report/github", "baseline"},
+		others: []string{"github.com/sethvargo/go-githubactions"}},
 	"gate/cli": {project: []string{"*"},
 		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"}},
 }

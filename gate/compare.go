@@ -85,7 +85,7 @@ func measurePairs(ctx context.Context, r *Result, s *spec.Spec, pairs []Pair, o 
 func newResult(o Options) *Result {
 	return &Result{Version: 1, ExitCode: Incomplete.ExitCode(), Reasons: []string{}, Prompts: []PromptInfo{}, Checkpoints: []Checkpoint{},
 		Coverage: Coverage{Missing: []Missing{}}, Engines: EngineSet{Witnesses: []EngineInfo{}},
-		Diagnosis: []Diagnosis{}, Spec: SpecInfo{Flags: append([]string{}, o.Flags...)}, Garbage: []Garbage{}, Findings: []Finding{}, Warnings: []string{}, Environment: environment(o)}
+		Diagnosis: []Diagnosis{}, Spec: SpecInfo{Flags: append([]string{}, o.Flags...), Changes: []SpecChange{}}, Garbage: []Garbage{}, Findings: []Finding{}, Warnings: []string{}, Environment: environment(o)}
 }
 
 func newMeasurer(s *spec.Spec, o Options) *measurer {

@@ -42,7 +42,7 @@ func Judge(r *Result, s *spec.Spec) {
 // specInfo says what judges: the spec, and the preset it names or that the
 // engines' precision chooses.
 func specInfo(e EngineSet, s *spec.Spec) SpecInfo {
-	in := SpecInfo{Path: s.Path, Digest: s.Digest, Preset: s.Tolerances.Preset, PresetFrom: "spec"}
+	in := SpecInfo{Changes: []SpecChange{}, Path: s.Path, Digest: s.Digest, Preset: s.Tolerances.Preset, PresetFrom: "spec"}
 	if in.Preset == "" {
 		in.Preset, in.PresetFrom = choosePreset(e)
 	}

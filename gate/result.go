@@ -108,10 +108,24 @@ type Result struct {
 	Diagnosis       []Diagnosis  `json:"diagnosis"` // most confident first
 	Garbage         []Garbage    `json:"garbage"`
 	Findings        []Finding    `json:"findings"` // of the run as a whole: coverage, engines, garbage
-	Baseline        *struct{}    `json:"baseline"` // null: no baseline was compared
+	Baseline        *Baseline    `json:"baseline"` // null: nobody asked for one
 	Warnings        []string     `json:"warnings"` // things to know that judged nothing
 	Timing          Timing       `json:"timing"`
 	Environment     Environment  `json:"environment"`
+	// Source is the commit that was measured, null where nobody said.
+	Source *Source `json:"source"`
+}
+
+// Source is the commit of the candidate, as the machine that ran the gate
+// claims it. A report that trusts nobody checks it against GitHub.
+type Source struct {
+	Repository  string `json:"repository"`   // "owner/name"
+	Event       string `json:"event"`        // GitHub's name of what started the run, as "pull_request"
+	PullRequest int    `json:"pull_request"` // 0 without one
+	Head        string `json:"head"`         // commit that is judged
+	Base        string `json:"base"`         // commit that it is held against, or ""
+	RunID       int64  `json:"run_id"`       // of the workflow run; 0 outside of one
+	RunAttempt  int    `json:"run_attempt"`  // from 1; 0 outside of a workflow run
 }
 
 // EngineSet are the engines of the run.
@@ -155,6 +169,24 @@ type SpecInfo struct {
 	PresetFrom string `json:"preset_from"`
 	// Flags are choices of the command line that judged beside the spec.
 	Flags []string `json:"flags"`
+	// JudgedBy is the digest of the base branch's spec when that judged instead
+	// of the change's own; "" otherwise.
+	JudgedBy string `json:"judged_by"`
+	// Changes are the differences between the base branch's spec and the change's own.
+	Changes []SpecChange `json:"changes"`
+	// Approved says that somebody accepted the loosened rules: the change's own spec judged.
+	Approved bool `json:"approved"`
+}
+
+// SpecChange is one rule that a change of the spec moves.
+type SpecChange struct {
+	// Effect is "loosened", "tightened" or "changed".
+	Effect string `json:"effect"`
+	// What names the rule, as "layer_*_output: rel_l2" or "require.checkpoints".
+	What string `json:"what"`
+	From string `json:"from"` // in the base branch's spec, as it is written there; "" when new
+	To   string `json:"to"`   // in the change's own; "" when removed
+	Line int    `json:"line"` // of the change's own spec, 0 when removed
 }
 
 // PromptInfo is one prompt of the run.
