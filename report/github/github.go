@@ -25,9 +25,17 @@ type Event struct {
 	Workflow    string
 	Conclusion  string // workflow_run: how the run ended that is reported on
 	SourceRunID int64  // workflow_run: the run that is reported on
-	ServerURL   string // https://github.com, or an Enterprise server's
-	APIURL      string // https://api.github.com, or an Enterprise server's
-	Labels      []string
+	// SourceEvent is what started that run, SourceRunAttempt its attempt: "" and 0 for other events.
+	SourceEvent      string
+	SourceRunAttempt int
+
+	ServerURL string // https://github.com, or an Enterprise server's
+	APIURL    string // https://api.github.com, or an Enterprise server's
+	Labels    []string
+
+	// sourcePulls are the pull requests of this repository that a workflow_run
+	// names itself; none for a fork's.
+	sourcePulls []int
 }
 
 // Fork says whether the change comes from another repository.
@@ -57,8 +65,11 @@ type Settings struct {
 	Author string
 	// Deadline bounds everything that Publish does. Default 5 minutes.
 	Deadline time.Duration
-	// Sleep waits between tries. Default time.Sleep; tests replace it.
+	// Sleep waits between tries. Default: a timer that the context interrupts;
+	// tests replace it.
 	Sleep func(time.Duration)
+	// Version is the program's own, for the User-Agent. Default "devel".
+	Version string
 }
 
 // Published says what Publish did.
