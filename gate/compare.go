@@ -22,7 +22,7 @@ type Pair struct {
 	Reference, Candidate *trace.Trace
 }
 
-// Options say how to compare; they never change what is found.
+// Options say how to compare; but for Baseline, they never change what is found.
 type Options struct {
 	// Workers is the number of goroutines that read and compare; 0 means one a CPU.
 	Workers int
@@ -30,6 +30,11 @@ type Options struct {
 	Portable bool
 	// Progress is told how many bytes of how many are compared. May be nil.
 	Progress func(done, total int64)
+	// Observer is shown the candidate's rows. May be nil.
+	Observer Observer
+	// Baseline is asked once everything is measured and before it is judged: how
+	// the run stands beside an earlier one. May be nil: nobody asked for one.
+	Baseline func(context.Context, *Result) *Baseline
 	// Version is paritygate's own version, for the environment section.
 	Version string
 	// Flags are the command line's choices beside the spec, to reproduce the run.
@@ -46,6 +51,7 @@ func Compare(ctx context.Context, s *spec.Spec, pairs []Pair, o Options) (*Resul
 	if err := explain(ctx, r, s, pairs, o); err != nil {
 		return nil, err
 	}
+	findBaseline(ctx, r, o)
 	return r, judgeAndDiagnose(ctx, r, s, pairs)
 }
 
@@ -96,7 +102,7 @@ func newMeasurer(s *spec.Spec, o Options) *measurer {
 	if s.Garbage.Candidate == "keep" {
 		cfg.Cand = metric.KeepGarbage
 	}
-	return &measurer{cfg: cfg, workers: o.Workers, progress: o.Progress}
+	return &measurer{cfg: cfg, workers: o.Workers, progress: o.Progress, observer: o.Observer}
 }
 
 func sortedSet(v []int) []int {
@@ -127,6 +133,7 @@ func comparePair(ctx context.Context, r *Result, m *measurer, s *spec.Spec, p Pa
 	if info.InputsDiffer != "" {
 		return nil
 	}
+	m.prompt = p.Prompt
 	ms, err := m.measure(ctx, al.checkpoints)
 	if err != nil {
 		return fmt.Errorf("prompt %s: %w", p.Prompt, err)

@@ -49,7 +49,7 @@ func explain(ctx context.Context, r *Result, s *spec.Spec, pairs []Pair, o Optio
 		return err
 	}
 	defer os.RemoveAll(dir)
-	o.Progress = nil
+	o = o.unobserved()
 	x := &explainer{model: m, spec: s, o: o, dir: dir}
 	for i, e := range []struct {
 		name string

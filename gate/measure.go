@@ -38,6 +38,8 @@ type measurer struct {
 	cfg      metric.Config
 	workers  int
 	progress func(done, total int64)
+	observer Observer
+	prompt   string // whose traces are at hand
 	// largest is how many checkpoints are walked in step at most; 0 is what
 	// groupBytes allows.
 	largest int
@@ -207,7 +209,7 @@ func (m *measurer) advance(n int64) {
 }
 
 // inTurn waits until chunk i is the next to be merged and runs merge.
-func (c *collector) inTurn(ctx context.Context, i int, merge func()) error {
+func (c *collector) inTurn(ctx context.Context, i int, merge func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.turn != i {
@@ -216,7 +218,9 @@ func (c *collector) inTurn(ctx context.Context, i int, merge func()) error {
 		}
 		c.cond.Wait()
 	}
-	merge()
+	if err := merge(); err != nil {
+		return err
+	}
 	c.turn++
 	c.cond.Broadcast()
 	return nil

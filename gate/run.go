@@ -280,12 +280,13 @@ func (ses *session) conclude(ctx context.Context) (*Result, error) {
 	r.Warnings = append(r.Warnings, ses.warnings...)
 	r.Timing.Reference = Value(ses.reference.elapsed.Seconds())
 	r.Timing.Candidate = Value(ses.candidate.elapsed.Seconds())
+	findBaseline(ctx, r, ses.o.Options)
 	return r, judgeAndDiagnose(ctx, r, ses.spec, ses.pairs)
 }
 
 // addWitness measures a witness against the reference, beside the candidate.
 func addWitness(ctx context.Context, r *Result, s *spec.Spec, name string, info EngineInfo, pairs []Pair, o Options) error {
-	o.Progress = nil
+	o = o.unobserved()
 	w := newResult(o)
 	if err := measurePairs(ctx, w, s, pairs, o); err != nil {
 		return fmt.Errorf("witness %s: %w", name, err)

@@ -87,7 +87,7 @@ func (w *worker) chunk(ctx context.Context, i int) error {
 		if err := w.logitsRows(c, t); err != nil {
 			return fmt.Errorf("%s: %w", a.name, err)
 		}
-		if err := c.inTurn(ctx, i, func() { w.merge(c, ch) }); err != nil {
+		if err := c.inTurn(ctx, i, func() error { return w.merge(c, ch) }); err != nil {
 			return err
 		}
 		w.m.advance(int64(ch.n) * int64(rowBytes(a.ref)+rowBytes(a.cand)))
@@ -99,7 +99,7 @@ func (w *worker) chunk(ctx context.Context, i int) error {
 }
 
 // merge adds the chunk at hand to the checkpoint's result.
-func (w *worker) merge(c *collector, ch chunk) {
+func (w *worker) merge(c *collector, ch chunk) error {
 	positions := c.out.positions[ch.first : ch.first+ch.n]
 	c.acc.Merge(&w.partial)
 	for r := range ch.n {
@@ -111,6 +111,7 @@ func (w *worker) merge(c *collector, ch chunk) {
 			c.out.logits.add(positions[r], row, &w.partial.Rows[r])
 		}
 	}
+	return w.observe(c, ch)
 }
 
 // logitsRows measures what only whole logits rows have.
