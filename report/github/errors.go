@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -71,14 +72,16 @@ func statusOf(err error) int {
 // and without the token.
 func (c *Client) explain(err error) string {
 	text := err.Error()
-	e := (*gh.ErrorResponse)(nil)
+	e, at := (*gh.ErrorResponse)(nil), (*url.Error)(nil)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && failureOf(err) == failTime:
 		text = fmt.Sprintf("GitHub did not answer within the %v that a report may take", c.s.Deadline)
 	case errors.Is(err, context.Canceled) && failureOf(err) == failTime:
 		text = "cancelled"
 	case errors.As(err, &e) && e.Response != nil:
-		text = c.explainResponse(e)
+		text = strings.Replace(text, e.Error(), c.explainResponse(e), 1)
+	case errors.As(err, &at):
+		text = strings.Replace(text, at.Error(), at.Err.Error(), 1)
 	}
 	return oneLine(c.redact(text))
 }
