@@ -83,12 +83,20 @@ func buildProbe(ctx context.Context, cfg spec.Engine, o Options, libs llamaLibs,
 }
 
 // buildShim compiles the library that is preloaded into an unmodified program.
+// It is C; where no C compiler is and none is asked for, a C++ one will do.
 func buildShim(ctx context.Context, cfg spec.Engine, o Options) (string, error) {
+	language := []string{"-x", "c"}
 	compiler, err := findCompiler(cfg.Compiler, o, "CC", "cc", "gcc", "clang")
+	if err != nil && cfg.Compiler == "" && (o.Getenv == nil || o.Getenv("CC") == "") {
+		if lenient, none := findCompiler("", o, "", "g++"); none == nil {
+			language, compiler, err = []string{"-x", "c++", "-fpermissive"}, lenient, nil
+		}
+	}
 	if err != nil {
 		return "", err
 	}
-	b := build{name: "shim.so", compiler: compiler, args: []string{"-shared", "-fPIC", "-O2", "-w", "-x", "c", "shim.c", "-ldl", "-pthread"}}
+	args := append([]string{"-shared", "-fPIC", "-O2", "-w"}, language...)
+	b := build{name: "shim.so", compiler: compiler, args: append(args, "shim.c", "-ldl", "-pthread")}
 	return b.run(ctx, o)
 }
 

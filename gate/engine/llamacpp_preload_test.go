@@ -2,9 +2,11 @@ package engine_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/paritygate/paritygate/gate/engine"
 	"github.com/paritygate/paritygate/gate/engine/enginetest"
 	"github.com/paritygate/paritygate/gate/spec"
+	"github.com/paritygate/paritygate/gate/trace"
 )
 
 func floats(b []byte) []float32 {
@@ -116,6 +119,47 @@ func TestLlamaPreloadNode(t *testing.T) {
 			}
 		})
 	}
+}
+
+// With no C compiler about, the C++ one makes a shim that captures the same.
+func TestLlamaPreloadWithoutC(t *testing.T) {
+	in := engine.Input{Model: enginetest.Zoo(t, "llama"), Tokens: enginetest.Prompt(code)}
+	_, want := mustRecord(t, nodeSpec(t), engine.Candidate, in)
+	bin := t.TempDir()
+	for _, tool := range []string{"g++", "as", "ld", "node"} {
+		path, err := exec.LookPath(tool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(bin, tool)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", bin)
+	t.Setenv("CC", "")
+	// The compiler's path is part of the cache's key, and is another one each time.
+	e, err := engine.New(nodeSpec(t), engine.Options{Role: engine.Candidate, Getenv: os.Getenv, CacheDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Dir, in.Name = t.TempDir(), "code"
+	rec, err := e.Run(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := trace.Open(rec.TracePath, trace.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	for _, name := range []string{"embedding", "layer_0_output", "layer_3_output", "logits"} {
+		if !bytes.Equal(values(t, want, name), values(t, got, name)) {
+			t.Errorf("%s differs", name)
+		}
+	}
+	t.Setenv("CC", "cc")
+	_, err = record(t, nodeSpec(t), engine.Candidate, in)
+	wantFault(t, err, engine.NotStarted, "compiler cc: not found in PATH")
 }
 
 func TestLlamaPreloadFaults(t *testing.T) {

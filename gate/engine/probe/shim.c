@@ -26,7 +26,15 @@ enum kind { rec_tokens = 1, rec_outputs = 2, rec_tensor = 3, rec_positions = 4, 
 
 typedef bool (*eval_callback)(void *tensor, bool ask, void *data);
 
+#ifdef __cplusplus // a C++ compiler that is told to be lenient does, too
+extern "C" {
+#endif
 void ggml_backend_sched_set_eval_callback(void *sched, eval_callback f, void *data);
+void *ggml_get_rows(void *ctx, void *table, void *index);
+void ggml_backend_tensor_set(void *tensor, const void *data, size_t offset, size_t size);
+#ifdef __cplusplus
+}
+#endif
 
 // One libggml; a process may hold several copies, each calls its own.
 struct library {
