@@ -62,12 +62,24 @@ func newTransport(base *url.URL, s Settings) *transport {
 
 func (t *transport) now() time.Time { return time.Now().Add(time.Duration(t.skipped.Load())) }
 
+// singleTry marks a context whose requests are sent once.
+type singleTry struct{}
+
+// withoutRepeating is for a caller that looks at how things stand before each
+// try: what was right a minute ago may be wrong after a limit was waited out.
+func withoutRepeating(ctx context.Context) context.Context {
+	return context.WithValue(ctx, singleTry{}, true)
+}
+
 // RoundTrip tries req up to six times.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	c := &call{t: t, method: req.Method, path: req.URL.Path}
+	c := &call{t: t, method: req.Method, path: req.URL.Path, most: maxTries}
+	if req.Context().Value(singleTry{}) != nil {
+		c.most = 1
+	}
 	rt := retryablehttp.RoundTripper{Client: &retryablehttp.Client{
 		HTTPClient:   t.once,
-		RetryMax:     maxTries - 1,
+		RetryMax:     c.most - 1,
 		CheckRetry:   c.check,
 		Backoff:      c.backoff,
 		ErrorHandler: giveUp,
@@ -107,7 +119,7 @@ func (t *transport) sameServer(u *url.URL) bool {
 type call struct {
 	t            *transport
 	method, path string
-	tries        int
+	tries, most  int
 	wait         time.Duration // before the next try
 }
 
@@ -124,7 +136,7 @@ func (c *call) check(ctx context.Context, resp *http.Response, err error) (bool,
 	if limit := limitOf(resp, now); limit != nil {
 		c.wait = limit.wait(resp.Header, now, c.tries)
 		late := c.late(ctx)
-		if late || c.tries == maxTries {
+		if late || c.tries == c.most {
 			return false, &limitError{c.method, c.path, limit.kind, c.wait, c.tries, late, limit.message}
 		}
 		return true, nil
@@ -163,7 +175,7 @@ func (c *call) checkLost(ctx context.Context, err error) (bool, error) {
 
 func (c *call) again(ctx context.Context, status int, err error) (bool, error) {
 	late := c.late(ctx)
-	if late || c.tries == maxTries {
+	if late || c.tries == c.most {
 		return false, &unavailableError{c.method, c.path, status, c.tries, late, err}
 	}
 	return true, nil
