@@ -19,6 +19,8 @@ type decoder struct {
 	promptBytes int // read so far from prompt files
 	// needOracle are the keys of rules that only an oracle can measure.
 	needOracle []*yaml.Node
+	// needBaseline are those about a baseline.
+	needBaseline []*yaml.Node
 }
 
 // field is one key of a mapping: how it is read, and what the JSON schema and

@@ -46,7 +46,7 @@ func TestDocsKeys(t *testing.T) {
 	headings := map[string]string{
 		"Spec": "## The file", "Model": "## model", "Prompt": "## prompts", "Engines": "## engines", "Engine": "## One engine",
 		"Require": "## require", "Skip": "## skip", "Garbage": "## garbage", "Tolerances": "## tolerances",
-		"Oracle": "## oracle",
+		"Oracle": "## oracle", "Baseline": "## baseline",
 	}
 	for name, table := range tables() {
 		documented := rows(section(t, text, headings[name]))
@@ -69,7 +69,7 @@ func TestDocsKeys(t *testing.T) {
 			t.Errorf("%s: %q is no key", headings[name], key)
 		}
 	}
-	for _, k := range []string{"checkpoint", "warn"} {
+	for _, k := range append([]string{"checkpoint", "warn"}, baselineKeys...) {
 		if rows(section(t, text, "### Rules"))[k] == nil {
 			t.Errorf("### Rules: no row for %q", k)
 		}

@@ -25,6 +25,7 @@ var (
 		{"garbage", false, object("garbage", garbageFields, func(s *Spec) *Garbage { return &s.Garbage }), "Values that no computation meant, and what to do with them."},
 		{"tolerances", false, object("tolerances", tolerancesFields, func(s *Spec) *Tolerances { return &s.Tolerances }), "How far the candidate may be from the reference."},
 		{"oracle", false, oracleKind(), "Turns on the forward pass in float64 that says which engine errs, and how much of an error precision explains."},
+		{"baseline", false, baselineKind(), "Where accepted runs are stored, and by how much a run may be worse than the one it is held against."},
 	}
 	oracleFields = []field[Oracle]{
 		{"model", false, pathKind("oracle.model", func(o *Oracle) *string { return &o.Model }), "A GGUF file with the weights that the engines run; left out, the spec's model."},

@@ -67,14 +67,16 @@ func (d *decoder) rule(n *yaml.Node) Rule {
 			r.Checkpoint, _ = d.glob(e.value, "a rule's checkpoint")
 		case e.key.Value == "warn":
 			r.Warn = d.warn(e, &found)
+		case slices.Contains(baselineKeys, e.key.Value):
+			d.ruleBaseline(e, &r)
 		default:
-			r.Limits = append(r.Limits, d.limits(e, []string{"checkpoint", "warn"}, &found)...)
+			r.Limits = append(r.Limits, d.limits(e, append([]string{"checkpoint", "warn"}, baselineKeys...), &found)...)
 		}
 	}
 	if !slices.ContainsFunc(entries, func(e entry) bool { return e.key.Value == "checkpoint" }) {
 		d.errorf(n, `a rule lacks the key "checkpoint"`)
 	}
-	if len(r.Limits)+len(r.Warn) == 0 && len(d.errs) == before {
+	if len(r.Limits)+len(r.Warn) == 0 && r.Baseline == nil && len(d.errs) == before {
 		d.errorf(n, "a rule without a limit checks nothing: add one, as in rel_l2: 1%%")
 	}
 	if checkpoint != nil && r.Checkpoint != "" {
@@ -192,12 +194,7 @@ func (d *decoder) limitValue(n *yaml.Node, info metric.Info) (float64, bool) {
 		}
 		v = p
 	} else if n.Kind == yaml.ScalarNode && strings.HasSuffix(n.Value, "%") {
-		if strings.HasPrefix(n.Value, "-") {
-			d.errorf(n, "%s is %s: it must not be negative", what, quote(n.Value))
-			return 0, false
-		}
-		d.errorf(n, "%s is %s: a percentage is written 1%% or 0.5%%", what, quote(n.Value))
-		return 0, false
+		return d.percentage(n, what)
 	} else if v, ok = d.number(n, what); !ok {
 		return 0, false
 	}

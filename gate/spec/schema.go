@@ -32,7 +32,7 @@ func tables() map[string][]keyInfo {
 		"Spec": infos(specFields), "Model": infos(modelFields), "Prompt": infos(promptFields),
 		"Engines": infos(engineSetFields), "Engine": infos(engineFields), "Require": infos(requireFields),
 		"Skip": infos(skipFields), "Garbage": infos(garbageFields), "Tolerances": infos(tolerancesFields),
-		"Oracle": infos(oracleFields),
+		"Oracle": infos(oracleFields), "Baseline": infos(baselineFields),
 	}
 }
 
@@ -43,6 +43,7 @@ var defaults = map[string]any{
 	"Engine.timeout":  "10m", "Engine.retries": 0, "Engine.max_output": "1MB", "Engine.max_trace": "64GB",
 	"Engine.mode": "probe", "Engine.decode": false, "Engine.sublayers": false,
 	"Engine.prove_capture": true, "Engine.no_repack": false,
+	"Baseline.required": false, "Baseline.max_increase": "25%", "Baseline.noise": 3, "Baseline.ratchet": false,
 	"Engine.python": "python3", "Engine.device": "cpu", "Engine.attention": "eager", "Engine.trust_remote_code": false,
 }
 
@@ -154,6 +155,7 @@ func addRules(defs jsonschema.Definitions) {
 	checkpoint.Description = "Name or glob of checkpoints: * ? and [a-z]."
 	rule.Properties.Set("checkpoint", checkpoint)
 	rule.Properties.Set("warn", &jsonschema.Schema{Ref: "#/$defs/Warn", Description: "Limits that warn and do not fail."})
+	baselineInRule(rule)
 	warn := closedObject()
 	warn.Description = "Limits that warn and do not fail."
 	warn.MinProperties = &one

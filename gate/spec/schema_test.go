@@ -97,6 +97,7 @@ func TestSchemaAcceptsValid(t *testing.T) {
 // onlyParser are the mistakes of testdata/err that no schema can express, or
 // that are gone once YAML has become JSON.
 var onlyParser = strings.Fields(`
+	baseline-rule-missing baseline-store-home
 	builtin-no-model oracle-missing oracle-missing-warn oracle-no-model
 	engine-command-blank engine-env-both engine-llamacpp-no-model engine-names-bare-dollar
 	engine-names-group engine-names-group-name engine-names-regexp engine-names-unbalanced
@@ -143,7 +144,7 @@ func TestSchemaKeys(t *testing.T) {
 	}
 	schema.Defs["Spec"] = schema.object
 	want := map[string][]string{
-		"Rule": append([]string{"checkpoint", "warn"}, groupNames()...),
+		"Rule": append(append([]string{"checkpoint", "warn"}, baselineKeys...), groupNames()...),
 		"Warn": groupNames(),
 	}
 	for name, table := range tables() {

@@ -18,6 +18,8 @@ type Spec struct {
 	Tolerances Tolerances `yaml:"tolerances" json:"tolerances,omitempty"`
 	// Oracle, where it is given, computes the model in float64 beside the engines.
 	Oracle *Oracle `yaml:"oracle" json:"oracle,omitempty"`
+	// Baseline, where it is given, holds the run against an earlier one.
+	Baseline *Baseline `yaml:"baseline" json:"baseline,omitempty"`
 
 	// Path is the file the spec was read from, as the user named it; "" for the
 	// built-in default. Relative paths inside it are already made absolute
@@ -185,6 +187,8 @@ type Rule struct {
 	// Limits fail, Warn warns; both by metric name ("rel_l2", "kl.mean").
 	Limits []Limit
 	Warn   []Limit
+	// Baseline is what the rule says of the baseline, nil for nothing.
+	Baseline *RuleBaseline `json:",omitempty"`
 	// Line and Column are where the rule stands in the file; 0 in a preset.
 	Line, Column int
 	// Source names where the rule comes from: the file's name or "preset f16".

@@ -10,6 +10,7 @@ import (
 // together checks what one part of the file means for another.
 func (d *decoder) together(got seen, s *Spec) {
 	d.oracleInSpec(got, s)
+	d.baselineInSpec(got)
 	engines, ok := got["engines"]
 	if !ok || engines.value.Kind != yaml.MappingNode {
 		return

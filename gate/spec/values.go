@@ -217,6 +217,19 @@ func percent(s string) (float64, bool) {
 	return v, err == nil
 }
 
+// percentage reads text that ends in a percent sign.
+func (d *decoder) percentage(n *yaml.Node, what string) (float64, bool) {
+	v, ok := percent(n.Value)
+	switch {
+	case ok:
+	case strings.HasPrefix(n.Value, "-"):
+		d.errorf(n, "%s is %s: it must not be negative", what, quote(n.Value))
+	default:
+		d.errorf(n, "%s is %s: a percentage is written 1%% or 0.5%%", what, quote(n.Value))
+	}
+	return v, ok
+}
+
 func durationKind[T any](what string, ptr func(*T) *time.Duration) kind[T] {
 	return kind[T]{schema: patternSchema(durationPattern), read: func(d *decoder, n *yaml.Node, into *T) {
 		if n.Kind == yaml.ScalarNode && (n.Tag == "!!int" || n.Tag == "!!float") {
