@@ -58,6 +58,11 @@ func Compare(ctx context.Context, s *spec.Spec, pairs []Pair, o Options) (*Resul
 // judgeAndDiagnose ends a comparison.
 func judgeAndDiagnose(ctx context.Context, r *Result, s *spec.Spec, pairs []Pair) error {
 	Judge(r, s)
+	return diagnoseFailure(ctx, r, s, pairs)
+}
+
+// diagnoseFailure says what kind of mistake a failure under s looks like.
+func diagnoseFailure(ctx context.Context, r *Result, s *spec.Spec, pairs []Pair) error {
 	if r.Outcome != Fail {
 		return nil
 	}

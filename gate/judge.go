@@ -12,11 +12,15 @@ import (
 // Judge judges r's measurements under s, in place: limits, findings, statuses,
 // reasons and outcome are replaced; measurements and diagnosis stay. What left
 // elements out when they were measured (skip, garbage: keep) cannot be changed
-// afterwards.
+// afterwards. What was said of another spec is forgotten: who judged instead of it,
+// its changes and their approval.
 func Judge(r *Result, s *spec.Spec) {
-	flags := r.Spec.Flags
+	before := r.Spec
 	r.Spec = specInfo(r.Engines, s)
-	r.Spec.Flags = append([]string{}, flags...)
+	r.Spec.Flags = append([]string{}, before.Flags...)
+	if before.JudgedBy == "" && s.Digest != "" && before.Digest == s.Digest {
+		r.Spec.Changes, r.Spec.Approved = append(r.Spec.Changes, before.Changes...), before.Approved
+	}
 	v := &Verdict{}
 	judgeEngines(v, r)
 	judgeCoverage(v, r, s)

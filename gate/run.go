@@ -29,18 +29,30 @@ type RunOptions struct {
 	// Role is the role of an engine that Capture runs, which decides the
 	// defaults of its keys; "" is candidate. Run knows the roles from the spec.
 	Role engine.Role
+	// Base, when not nil, is the spec of the branch that the change goes into. Where
+	// it differs from the change's own, it says what is run and measured, and judges:
+	// see spec.Under and JudgeBy.
+	Base *spec.Spec
+	// Approved says that somebody accepted how the own spec differs from Base: then
+	// the own spec alone runs and judges.
+	Approved bool
 }
 
 // Run runs the engines of s on every prompt, then compares and judges. An
 // engine that fails makes the Result incomplete; an error means that nothing
 // could be run at all (the spec does not hold together, ctx ended).
 func Run(ctx context.Context, s *spec.Spec, o RunOptions) (*Result, error) {
-	ses, err := newSession(s, o)
+	governing, err := Governing(s, o.Base, o.Approved)
+	if err != nil {
+		return nil, err
+	}
+	ses, err := newSession(governing, o)
 	if err != nil {
 		return nil, err
 	}
 	defer ses.end()
-	for _, p := range s.Prompts {
+	ses.own = s
+	for _, p := range governing.Prompts {
 		if err := ses.prompt(ctx, p); err != nil {
 			return nil, err
 		}
@@ -60,7 +72,8 @@ type participant struct {
 
 // session is one run of a spec: its engines, and what they recorded so far.
 type session struct {
-	spec      *spec.Spec
+	spec      *spec.Spec // that says what is run and measured
+	own       *spec.Spec // the change's own, mostly the same
 	o         RunOptions
 	dir       string
 	temporary bool
@@ -281,7 +294,7 @@ func (ses *session) conclude(ctx context.Context) (*Result, error) {
 	r.Timing.Reference = Value(ses.reference.elapsed.Seconds())
 	r.Timing.Candidate = Value(ses.candidate.elapsed.Seconds())
 	findBaseline(ctx, r, ses.o.Options)
-	return r, judgeAndDiagnose(ctx, r, ses.spec, ses.pairs)
+	return r, diagnoseFailure(ctx, r, JudgeBy(r, ses.own, ses.o.Base, ses.o.Approved), ses.pairs)
 }
 
 // addWitness measures a witness against the reference, beside the candidate.

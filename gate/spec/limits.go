@@ -40,37 +40,64 @@ func (a Applied) Place() string {
 	return fmt.Sprintf("%s:%d", a.Source, a.Line)
 }
 
+// slot is what one limit of a checkpoint holds: a metric, failing or warning.
+type slot struct{ metric, level string }
+
+// decision is the last word on a slot: a limit, or a rule that turned it off.
+type decision struct {
+	Applied
+	off    bool
+	preset bool
+	rule   int // its place among the preset's rules, or among the spec's
+}
+
+// decide is what the preset of that name ("" for none) and the rules in file
+// order say of a checkpoint: a later one replaces or removes (off) an earlier one
+// of the same metric and level.
+func (s *Spec) decide(checkpoint, preset string) map[slot]decision {
+	held := map[slot]decision{}
+	take := func(rules []Rule, preset bool) {
+		for i, r := range rules {
+			if !Match(r.Checkpoint, checkpoint) {
+				continue
+			}
+			for _, side := range []struct {
+				level  string
+				limits []Limit
+			}{{levelFail, r.Limits}, {levelWarn, r.Warn}} {
+				for _, l := range side.limits {
+					held[slot{l.Metric, side.level}] = decision{off: l.Off, preset: preset, rule: i,
+						Applied: Applied{Metric: l.Metric, Level: side.level, Value: l.Value, Unit: l.Unit, Line: l.Line, Source: r.Source, Rule: r.Checkpoint}}
+				}
+			}
+		}
+	}
+	take(Preset(preset), true)
+	take(s.Tolerances.Rules, false)
+	return held
+}
+
+// The levels of a limit.
+const (
+	levelFail = "fail"
+	levelWarn = "warn"
+)
+
 // LimitsFor returns the limits that hold for a checkpoint: those of the preset
 // of that name ("" for none), then of the rules in file order, where a later
 // one replaces or removes (off) an earlier one of the same metric and level.
 // They come in the registry's order, fail before warn. Metrics that do not
 // exist for the checkpoint are left out.
 func (s *Spec) LimitsFor(checkpoint, preset string) []Applied {
-	type slot struct{ metric, level string }
-	held := map[slot]Applied{}
-	apply := func(r Rule, level string, limits []Limit) {
-		for _, l := range limits {
-			if l.Off {
-				delete(held, slot{l.Metric, level})
-				continue
-			}
-			held[slot{l.Metric, level}] = Applied{Metric: l.Metric, Level: level, Value: l.Value, Unit: l.Unit, Line: l.Line, Source: r.Source, Rule: r.Checkpoint}
-		}
-	}
-	for _, r := range append(Preset(preset), s.Tolerances.Rules...) {
-		if Match(r.Checkpoint, checkpoint) {
-			apply(r, "fail", r.Limits)
-			apply(r, "warn", r.Warn)
-		}
-	}
+	held := s.decide(checkpoint, preset)
 	var out []Applied
 	for _, i := range metric.All() {
 		if !exists(i, checkpoint) {
 			continue
 		}
-		for _, level := range []string{"fail", "warn"} {
-			if a, ok := held[slot{i.Name, level}]; ok {
-				out = append(out, a)
+		for _, level := range []string{levelFail, levelWarn} {
+			if d, ok := held[slot{i.Name, level}]; ok && !d.off {
+				out = append(out, d.Applied)
 			}
 		}
 	}

@@ -36,7 +36,11 @@ func Default() *Spec {
 // Load reads and validates the spec at path and the prompt files it names.
 // Mistakes in the spec come back as Errors, all of them, in file order; a file
 // that cannot be read at all as an error that wraps the system's.
-func Load(path string) (*Spec, error) {
+func Load(path string) (*Spec, error) { return LoadIn(path, filepath.Dir(path)) }
+
+// LoadIn is Load for a file that lies elsewhere than it belongs, as a copy of the
+// base branch's spec does: its relative paths start at dir.
+func LoadIn(path, dir string) (*Spec, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the spec: %w", err)
@@ -46,20 +50,22 @@ func Load(path string) (*Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the spec: %w", err)
 	}
-	return parse(data, path, true)
+	return parse(data, path, dir, true)
 }
 
 // Parse validates a spec's bytes as Load does, without touching the file
 // system: prompts that name a file keep an empty Text. path is named in errors
 // and its folder is where relative paths start; it may be "".
-func Parse(data []byte, path string) (*Spec, error) { return parse(data, path, false) }
+func Parse(data []byte, path string) (*Spec, error) {
+	return parse(data, path, filepath.Dir(path), false)
+}
 
-func parse(data []byte, path string, readFiles bool) (*Spec, error) {
+func parse(data []byte, path, dir string, readFiles bool) (*Spec, error) {
 	d := &decoder{name: path, readFiles: readFiles}
 	if path == "" {
 		d.name = "spec"
 	}
-	d.dir = filepath.Dir(path)
+	d.dir = dir
 	if abs, err := filepath.Abs(d.dir); err == nil {
 		d.dir = abs
 	}
@@ -69,12 +75,44 @@ func parse(data []byte, path string, readFiles bool) (*Spec, error) {
 	s.Digest = hex.EncodeToString(sum[:])
 	if root := d.document(data); root != nil {
 		d.spec(root, s)
+		s.Lines = keyLines(root)
 	}
 	if len(d.errs) > 0 {
 		d.errs.sort()
 		return nil, d.errs
 	}
 	return s, nil
+}
+
+// keyLines are the lines of the first three levels of keys, and of the prompts by
+// their name.
+func keyLines(root *yaml.Node) map[string]int {
+	out := map[string]int{}
+	var walk func(n *yaml.Node, under string, levels int)
+	walk = func(n *yaml.Node, under string, levels int) {
+		for _, e := range children(n) {
+			key := under + e.key.Value
+			out[key] = e.key.Line
+			if levels > 1 {
+				walk(e.value, key+".", levels-1)
+			}
+			if key == "prompts" {
+				promptLines(e.value, out)
+			}
+		}
+	}
+	walk(root, "", 3)
+	return out
+}
+
+func promptLines(list *yaml.Node, out map[string]int) {
+	for _, p := range list.Content {
+		for _, e := range children(p) {
+			if e.key.Value == "name" {
+				out["prompts."+e.value.Value] = p.Line
+			}
+		}
+	}
 }
 
 // document parses the bytes into the mapping at the root of their only

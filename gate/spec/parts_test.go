@@ -29,7 +29,7 @@ func TestDefault(t *testing.T) {
 		t.Error(diff)
 	}
 	got := parseOne(t, "version: 1\n")
-	got.Path, got.Digest = "", ""
+	got.Path, got.Digest, got.Lines = "", "", nil
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("a file that says nothing is not the default:\n%s", diff)
 	}

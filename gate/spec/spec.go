@@ -27,6 +27,9 @@ type Spec struct {
 	Path string `yaml:"-" json:"-"`
 	// Digest is the hex SHA-256 of the file's bytes; "" for the default.
 	Digest string `yaml:"-" json:"-"`
+	// Lines are where keys stand in the file, as "garbage.above",
+	// "engines.reference.path" and "prompts.NAME"; rules know their own.
+	Lines map[string]int `yaml:"-" json:"-"`
 }
 
 // Oracle is the forward pass in float64 that says which engine errs, and how
