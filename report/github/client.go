@@ -25,7 +25,7 @@ const (
 var ErrNoToken = errors.New("no token for GitHub's API: give the action its input token, which is ${{ github.token }} unless a workflow sets it")
 
 // Client speaks to GitHub's API of one event. Its methods may be called at the
-// same time, except Resolve, which writes to the event.
+// same time, except Resolve and Verify, which write to the event.
 type Client struct {
 	api *gh.Client
 	ev  *Event
@@ -37,7 +37,8 @@ type Client struct {
 	login   string // "" until somebody asked
 }
 
-// New makes a client of the event's repository. It keeps ev: Resolve writes to it.
+// New makes a client of the event's repository. It keeps ev, with what Resolve
+// writes to it later.
 //
 // The token is sent to ev.APIURL and nowhere else, which must speak https
 // unless it is this machine. Errors never show the token.

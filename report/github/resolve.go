@@ -16,24 +16,24 @@ var ErrNoPullRequest = errors.New("no pull request")
 // maxPullPages bounds the lists of pull requests, a hundred each.
 const maxPullPages = 10
 
-// Resolve completes the event from GitHub's API; only events that do not say
-// everything themselves ask anything.
+// Resolve completes an event of the client's repository from GitHub's API. Only
+// events that do not say everything themselves ask anything.
 //
 // For a workflow_run that a pull request started it finds that pull request and
-// sets PullRequest, Base, BaseRef and Labels. Its head repository, branch and
-// commit must all be those of the run, so a fork cannot have its report written
-// on somebody else's pull request by pushing the same commit. An open one goes
-// before closed ones. None, or several, is an ErrNoPullRequest.
+// sets PullRequest, Base, BaseRef and Labels. Its head repository and commit
+// must both be the run's, so a fork cannot have its report written on somebody
+// else's pull request by pushing the same commit. An open one goes before
+// closed ones. None, or several, is an ErrNoPullRequest.
 //
 // For a comment on a pull request it sets the head and base.
-func (c *Client) Resolve(ctx context.Context) error {
+func (c *Client) Resolve(ctx context.Context, ev *Event) error {
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
 	switch {
-	case c.ev.Name == "workflow_run" && c.ev.PullRequest == 0 && c.ev.ofPullRequest():
-		return c.resolveRun(ctx)
-	case c.ev.PullRequest != 0 && c.ev.Head == "":
-		return c.resolveHead(ctx)
+	case ev.Name == "workflow_run" && ev.PullRequest == 0 && ev.ofPullRequest():
+		return c.resolveRun(ctx, ev)
+	case ev.PullRequest != 0 && ev.Head == "":
+		return c.resolveHead(ctx, ev)
 	}
 	return nil
 }
@@ -42,52 +42,52 @@ func (c *Client) Resolve(ctx context.Context) error {
 // push to its branch has the same commit, and other numbers.
 func (ev *Event) ofPullRequest() bool { return strings.HasPrefix(ev.SourceEvent, "pull_request") }
 
-func (c *Client) resolveHead(ctx context.Context) error {
-	pull, _, err := c.api.PullRequests.Get(ctx, c.ev.Owner, c.ev.Repo, c.ev.PullRequest)
+func (c *Client) resolveHead(ctx context.Context, ev *Event) error {
+	pull, _, err := c.api.PullRequests.Get(ctx, ev.Owner, ev.Repo, ev.PullRequest)
 	if err != nil {
-		return fmt.Errorf("pull request %d: %s", c.ev.PullRequest, c.explain(err))
+		return fmt.Errorf("pull request %d: %s", ev.PullRequest, c.explain(err))
 	}
-	next := *c.ev
+	next := *ev
 	next.Head, next.HeadRef = pull.GetHead().GetSHA(), pull.GetHead().GetRef()
 	next.HeadRepo = nameOfRepository(&repository{pull.GetHead().GetRepo().GetFullName()})
-	return c.adopt(next, pull)
+	return ev.adopt(next, pull)
 }
 
-func (c *Client) resolveRun(ctx context.Context) error {
-	if c.ev.HeadRepo == deletedRepo || c.ev.HeadRef == "" {
-		return fmt.Errorf("%w of run %d: its branch or repository is gone", ErrNoPullRequest, c.ev.SourceRunID)
+func (c *Client) resolveRun(ctx context.Context, ev *Event) error {
+	if ev.HeadRepo == deletedRepo || ev.HeadRef == "" {
+		return fmt.Errorf("%w of run %d: its branch or repository is gone", ErrNoPullRequest, ev.SourceRunID)
 	}
-	owner, _, _ := strings.Cut(c.ev.HeadRepo, "/")
+	owner, _, _ := strings.Cut(ev.HeadRepo, "/")
 	pulls, err := c.pulls(func(page int) ([]*gh.PullRequest, *gh.Response, error) {
-		return c.api.PullRequests.List(ctx, c.ev.Owner, c.ev.Repo, &gh.PullRequestListOptions{
-			State: "all", Head: owner + ":" + c.ev.HeadRef, ListOptions: gh.ListOptions{Page: page, PerPage: pageSize},
+		return c.api.PullRequests.List(ctx, ev.Owner, ev.Repo, &gh.PullRequestListOptions{
+			State: "all", Head: owner + ":" + ev.HeadRef, ListOptions: gh.ListOptions{Page: page, PerPage: pageSize},
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("pull requests of %s, branch %q: %s", c.ev.HeadRepo, c.ev.HeadRef, c.explain(err))
+		return fmt.Errorf("pull requests of %s, branch %q: %s", ev.HeadRepo, ev.HeadRef, c.explain(err))
 	}
-	found := c.ev.matching(pulls)
+	found := ev.matching(pulls)
 	if len(found) == 0 {
 		// A branch that was renamed is listed by its new name.
 		of, err := c.pulls(func(page int) ([]*gh.PullRequest, *gh.Response, error) {
-			return c.api.PullRequests.ListPullRequestsWithCommit(ctx, c.ev.Owner, c.ev.Repo, c.ev.Head, &gh.ListOptions{Page: page, PerPage: pageSize})
+			return c.api.PullRequests.ListPullRequestsWithCommit(ctx, ev.Owner, ev.Repo, ev.Head, &gh.ListOptions{Page: page, PerPage: pageSize})
 		})
 		// A fork's commit is unknown here: 404 or 422.
 		if err != nil && failureOf(err) != failNotFound && failureOf(err) != failInvalid {
-			return fmt.Errorf("pull requests of commit %s: %s", c.ev.Head, c.explain(err))
+			return fmt.Errorf("pull requests of commit %s: %s", ev.Head, c.explain(err))
 		}
-		found = c.ev.matching(of)
+		found = ev.matching(of)
 		pulls = append(pulls, of...)
 	}
-	pull, err := c.ev.choose(found)
+	pull, err := ev.choose(found)
 	if err != nil {
 		return err
 	}
 	if pull == nil {
 		return fmt.Errorf("%w of %s/%s has commit %s of %s, branch %q, as its head%s", ErrNoPullRequest,
-			c.ev.Owner, c.ev.Repo, c.ev.Head, c.ev.HeadRepo, c.ev.HeadRef, c.ev.movedOn(pulls))
+			ev.Owner, ev.Repo, ev.Head, ev.HeadRepo, ev.HeadRef, ev.movedOn(pulls))
 	}
-	return c.adopt(*c.ev, pull)
+	return ev.adopt(*ev, pull)
 }
 
 // pulls reads all pages of a list.
@@ -174,7 +174,7 @@ func numbersOf(pulls []*gh.PullRequest) string {
 }
 
 // adopt takes a pull request into the event, once everything in it is sound.
-func (c *Client) adopt(next Event, p *gh.PullRequest) error {
+func (ev *Event) adopt(next Event, p *gh.PullRequest) error {
 	next.PullRequest = p.GetNumber()
 	next.Base, next.BaseRef = p.GetBase().GetSHA(), p.GetBase().GetRef()
 	next.Labels = nil
@@ -187,6 +187,6 @@ func (c *Client) adopt(next Event, p *gh.PullRequest) error {
 	if err := next.check(); err != nil {
 		return fmt.Errorf("GitHub's answer on pull request %d: %w", next.PullRequest, err)
 	}
-	*c.ev = next
+	*ev = next
 	return nil
 }

@@ -42,8 +42,8 @@ func (e *ClaimError) Error() string {
 // Compared are repository, event, pull request, head commit, run and attempt,
 // and the base commit where the event itself says it. An attempt may be
 // earlier: jobs that passed are not run again with those that failed. After a
-// workflow_run a result must have a source, and may say pass only if the run
-// ended in success. The pull request of a workflow_run is resolved first.
+// workflow_run a result must have a source, and one of the run before may say
+// pass only if that ended in success. The pull request is resolved first.
 func (c *Client) Verify(ctx context.Context, r *gate.Result) error {
 	if r == nil {
 		return errors.New("there is no result")
@@ -53,7 +53,7 @@ func (c *Client) Verify(ctx context.Context, r *gate.Result) error {
 		return errors.New("the result does not say which commit it measured: one that another workflow made must, or it could be anybody's")
 	}
 	var claims []Claim
-	if afterRun && r.Outcome == gate.Pass && c.ev.Conclusion != "success" {
+	if afterRun && !c.ev.madeHere(r.Source) && r.Outcome == gate.Pass && c.ev.Conclusion != "success" {
 		claims = append(claims, Claim{"outcome", "pass", fmt.Sprintf("run %d ended as %q", c.ev.SourceRunID, c.ev.Conclusion)})
 	}
 	if r.Source != nil {
@@ -69,6 +69,10 @@ func (c *Client) Verify(ctx context.Context, r *gate.Result) error {
 	return nil
 }
 
+// madeHere says whether a result claims to be of the very run that reports. A
+// run that starts after another one can measure by itself.
+func (ev *Event) madeHere(s *gate.Source) bool { return s.RunID == ev.RunID && s.Event == ev.Name }
+
 // claims are what a source says and GitHub says otherwise.
 func (c *Client) claims(ctx context.Context, s *gate.Source) ([]Claim, error) {
 	var out []Claim
@@ -79,7 +83,7 @@ func (c *Client) claims(ctx context.Context, s *gate.Source) ([]Claim, error) {
 	}
 	ev := c.ev
 	event, run, attempt := ev.Name, ev.RunID, ev.RunAttempt
-	if ev.Name == "workflow_run" {
+	if ev.Name == "workflow_run" && !ev.madeHere(s) {
 		event, run, attempt = ev.SourceEvent, ev.SourceRunID, ev.SourceRunAttempt
 	}
 	repo := ev.Owner + "/" + ev.Repo
@@ -89,7 +93,7 @@ func (c *Client) claims(ctx context.Context, s *gate.Source) ([]Claim, error) {
 	differ("attempt", strconv.Itoa(s.RunAttempt), strconv.Itoa(attempt), s.RunAttempt >= 1 && s.RunAttempt <= attempt)
 
 	none := ""
-	if err := c.Resolve(ctx); errors.Is(err, ErrNoPullRequest) {
+	if err := c.Resolve(ctx, ev); errors.Is(err, ErrNoPullRequest) {
 		none = err.Error()
 	} else if err != nil {
 		return nil, fmt.Errorf("cannot tell whether the result is this run's: %w", err)

@@ -76,7 +76,7 @@ func (c *call) renderRepo(r *Repo) obj {
 func (c *call) renderLabel(name string) obj {
 	l := c.repo.label(name)
 	return obj{"id": l.ID, "node_id": nodeID("LA", l.ID), "url": c.repoAPI("/labels/%s", url.PathEscape(l.Name)), "name": l.Name,
-		"description": orNull(l.Description), "color": l.Color, "default": false}
+		"description": l.Description, "color": l.Color, "default": false}
 }
 
 func (c *call) association(login string) string {
