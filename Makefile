@@ -21,10 +21,12 @@ RACE_PACKAGES := ./gate/trace ./gate/metric ./gate/spec ./gate ./report/... ./ga
 build: ## the program, in bin/
 	$(GO) build -trimpath -ldflags '-X github.com/paritygate/paritygate/gate/cli.version=$(VERSION)' -o bin/paritygate .
 
-setup: ## what tests need, in user space: engines and models
+setup: ## what tests need, in the cache folder: engines, models, a Docker daemon with its images, act
+	bash testdata/docker/setup.sh
 	bash testdata/engines/install.sh
 	bash testdata/engines/torch.sh
 	bash testdata/zoo/setup.sh
+	bash report/github/githubtest/testdata/emulate/install.sh
 
 vet:
 	$(GO) vet ./...

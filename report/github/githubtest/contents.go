@@ -35,9 +35,8 @@ func (c *call) getContents() answer {
 		}
 		return ok(items)
 	}
-	if strings.Contains(c.r.Header.Get("Accept"), "raw") && e.kind() == "blob" {
-		return answer{status: http.StatusOK, raw: append([]byte{}, c.repo.objects[e.sha].data...),
-			header: http.Header{"Content-Type": {"application/vnd.github.raw+json; charset=utf-8"}}}
+	if c.wantsRaw() && e.kind() == "blob" {
+		return rawFile(c.repo.objects[e.sha].data)
 	}
 	v := c.renderContent(name, e, ref)
 	switch data := c.repo.objects[e.sha].data; e.mode {
@@ -52,6 +51,14 @@ func (c *call) getContents() answer {
 		}
 	}
 	return ok(v)
+}
+
+// wantsRaw says whether the client asks for the file alone, without JSON.
+func (c *call) wantsRaw() bool { return strings.Contains(c.r.Header.Get("Accept"), "raw") }
+
+func rawFile(data []byte) answer {
+	return answer{status: http.StatusOK, raw: append([]byte{}, data...),
+		header: http.Header{"Content-Type": {"application/vnd.github.raw+json; charset=utf-8"}}}
 }
 
 func (c *call) renderContent(name string, e treeEntry, ref string) obj {

@@ -78,8 +78,11 @@ func pathPattern(path string) (*regexp.Regexp, []string) {
 	expr := pathParameter.ReplaceAllStringFunc(path, func(p string) string {
 		name := p[1 : len(p)-1]
 		names = append(names, name)
-		if name == "ref" || name == "path" || name == "basehead" {
+		switch name {
+		case "ref", "basehead":
 			return "(.+)"
+		case "path":
+			return "(.*)" // nothing is the root
 		}
 		return "([^/]+)"
 	})
@@ -114,7 +117,14 @@ var filterOptions = &openapi3filter.Options{
 
 func (op *operation) input(r *http.Request, values map[string]string, body []byte) *openapi3filter.RequestValidationInput {
 	r = r.Clone(r.Context())
+	if b := bytes.TrimSpace(body); op.id == "issues/add-labels" && bytes.HasPrefix(b, []byte("[")) {
+		// The description's prose allows the names alone, its schema forgot them.
+		body = slices.Concat([]byte(`{"labels":`), b, []byte("}"))
+	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	if v, ok := values["path"]; ok && v == "" {
+		values = map[string]string{"owner": values["owner"], "repo": values["repo"], "path": "/"} // the root has no name
+	}
 	return &openapi3filter.RequestValidationInput{Request: r, PathParams: values, Route: op.route, Options: filterOptions}
 }
 

@@ -79,6 +79,9 @@ func (c *call) getBlob() answer {
 		return notFound()
 	}
 	data := c.repo.objects[sha].data
+	if c.wantsRaw() {
+		return rawFile(data)
+	}
 	return ok(obj{"sha": sha, "node_id": nodeID("B", sha), "url": c.repoAPI("/git/blobs/%s", sha), "size": len(data),
 		"content": encodeBase64(data), "encoding": "base64"})
 }

@@ -16,11 +16,16 @@ import (
 // client is go-github's, as the program uses it.
 func client(t *testing.T, s *Server, token string) *github.Client {
 	t.Helper()
+	return clientAt(t, s.URL(), token)
+}
+
+func clientAt(t *testing.T, base, token string) *github.Client {
+	t.Helper()
 	c := github.NewClient(nil)
 	if token != "" {
 		c = c.WithAuthToken(token)
 	}
-	u, err := url.Parse(s.URL() + "/")
+	u, err := url.Parse(base + "/")
 	if err != nil {
 		t.Fatal(err)
 	}
