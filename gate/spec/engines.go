@@ -33,7 +33,8 @@ var engineFields = []field[Engine]{
 	{"gpu", false, boolKind("gpu", func(e *Engine, v bool) { e.GPU = &v }), "Whether the engine uses the GPU; such engines run one after the other."},
 	{"model", false, pathKind("model", func(e *Engine) *string { return &e.Model }), "Weights of this engine alone, instead of the spec's model."},
 	{"precision", false, precisionKind(), "How the engine computes: a named profile, or {profile: NAME} with fields of it that differ. What the builtin engine emulates, and what explains another engine's error."},
-	{"command", false, commandKind(), "Program and arguments; no shell reads them. May hold variables."},
+	{"command", false, commandKind("command", Variables, func(e *Engine) *[]string { return &e.Command }), "Program and arguments; no shell reads them. May hold variables."},
+	{"build", false, commandKind("build", nil, func(e *Engine) *[]string { return &e.Build }), "Program and arguments that build the engine from a checkout, for bisect; run in the spec's folder."},
 	{"dir", false, pathKind("dir", func(e *Engine) *string { return &e.Dir }), "Working directory of the command."},
 	{"max_output", false, sizeKind("max_output", func(e *Engine) *int64 { return &e.MaxOutput }), "How much of stdout and of stderr is kept."},
 	{"max_trace", false, sizeKind("max_trace", func(e *Engine) *int64 { return &e.MaxTrace }), "Bound of the written trace."},
@@ -79,15 +80,15 @@ func (v variant) title() string {
 
 var variants = []variant{
 	{"exec", "", words("command"),
-		words("names timeout retries env pass_env gpu model precision dir max_output max_trace")},
+		words("names timeout retries env pass_env gpu model precision dir max_output max_trace build")},
 	{"transformers", "", nil,
-		words("names timeout retries env pass_env gpu model precision max_output max_trace threads decode sublayers prove_capture python dtype device attention trust_remote_code")},
+		words("names timeout retries env pass_env gpu model precision max_output max_trace threads decode sublayers prove_capture python dtype device attention trust_remote_code build")},
 	{"builtin", "", nil, words("timeout model precision sublayers")},
 	{"trace", "", words("path"), words("names precision")},
 	{"llamacpp", "probe", words("library headers"),
-		words("mode names timeout retries env pass_env gpu model precision max_output max_trace compiler backend gpu_layers flash_attention kv_type threads batch ubatch decode sublayers prove_capture no_repack")},
+		words("mode names timeout retries env pass_env gpu model precision max_output max_trace compiler backend gpu_layers flash_attention kv_type threads batch ubatch decode sublayers prove_capture no_repack build")},
 	{"llamacpp", "preload", words("mode command"),
-		words("names timeout retries env pass_env gpu model precision dir max_output max_trace compiler sublayers")},
+		words("names timeout retries env pass_env gpu model precision dir max_output max_trace compiler sublayers build")},
 }
 
 func words(s string) []string { return strings.Fields(s) }
@@ -224,22 +225,24 @@ func writtenSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string", Pattern: templatePattern(Variables)}, {Type: "number"}, {Type: "boolean"}}}
 }
 
-func commandKind() kind[Engine] {
+// commandKind reads a program with its arguments, which may hold the variables.
+func commandKind(what string, variables []string, ptr func(*Engine) *[]string) kind[Engine] {
 	one := uint64(1)
 	schema := func() *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "array", Items: writtenSchema(), MinItems: &one}
 	}
 	return kind[Engine]{schema: schema, read: func(d *decoder, n *yaml.Node, e *Engine) {
 		if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
-			d.errorf(n, "command is a list of the program and its arguments, not one text: [%s]", strings.Join(strings.Fields(n.Value), ", "))
+			d.errorf(n, "%s is a list of the program and its arguments, not one text: [%s]", what, strings.Join(strings.Fields(n.Value), ", "))
 			return
 		}
 		if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-			d.errorf(n, "command is empty")
+			d.errorf(n, "%s is empty", what)
 		}
-		for i, c := range d.items(n, "command") {
-			s, ok := d.written(c, "an element of command")
-			if !ok || !d.template(c, s, Variables) {
+		into := ptr(e)
+		for i, c := range d.items(n, what) {
+			s, ok := d.written(c, "an element of "+what)
+			if !ok || !d.template(c, s, variables) {
 				continue
 			}
 			if i == 0 && strings.TrimSpace(s) == "" {
@@ -248,7 +251,7 @@ func commandKind() kind[Engine] {
 			if i == 0 && !strings.HasPrefix(s, "{{") {
 				s = d.program(c, s)
 			}
-			e.Command = append(e.Command, s)
+			*into = append(*into, s)
 		}
 	}}
 }

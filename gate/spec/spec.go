@@ -101,6 +101,9 @@ type Engine struct {
 
 	// exec, and llamacpp with mode: preload.
 	Command []string `yaml:"command" json:"command,omitempty"`
+	// Build is the program and arguments that build the engine from a checkout, in
+	// the spec's folder. Only bisect runs it.
+	Build []string `yaml:"build" json:"build,omitempty"`
 	// Dir is the working directory of the command. Default: the spec's folder.
 	Dir string `yaml:"dir" json:"dir,omitempty"`
 	// MaxOutput bounds what is kept of stdout and stderr, each. Default 1 MB.
