@@ -16,6 +16,7 @@ type Fault struct {
 	Name    string // for the log of requests
 	Status  int    // answered instead of what is true; 0 for none
 	Message string // of the error
+	About   string // where the error's documentation is; default GitHub's general page
 	Header  http.Header
 	Body    string        // instead of GitHub's JSON: what stands before it sends HTML
 	Reset   time.Duration // from now to X-RateLimit-Reset; with PrimaryLimit only
@@ -46,9 +47,11 @@ func Forbidden() Fault {
 func PrimaryLimit(reset time.Duration) Fault {
 	f := status("403 primary limit", http.StatusForbidden, "API rate limit exceeded for installation ID 1.")
 	f.Header = http.Header{"X-Ratelimit-Remaining": {"0"}}
-	f.Reset = reset
+	f.Reset, f.About = reset, limits
 	return f
 }
+
+const limits = documentation + "/overview/rate-limits-for-the-rest-api"
 
 const secondary = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
 
@@ -64,6 +67,7 @@ func TooMany(after time.Duration) Fault {
 }
 
 func retryAfter(f Fault, after time.Duration) Fault {
+	f.About = limits + "#about-secondary-rate-limits" // clients tell it by this
 	if after > 0 {
 		f.Header = http.Header{"Retry-After": {strconv.Itoa(int((after + time.Second - 1) / time.Second))}}
 		f.Name += " with Retry-After"
@@ -203,6 +207,9 @@ func (f *Fault) wait(ctx context.Context) bool {
 func (f Fault) answer(now time.Time) answer {
 	a := refuse(f.Status, f.Message)
 	a.header = f.Header.Clone()
+	if f.About != "" {
+		a.body.(obj)["documentation_url"] = f.About
+	}
 	if f.Header.Get("X-Ratelimit-Remaining") == "0" {
 		a.header.Set("X-RateLimit-Reset", strconv.FormatInt(now.Add(f.Reset).Unix(), 10))
 	}
