@@ -38,7 +38,11 @@ func TestDocs(t *testing.T) {
 // TestEveryCommandIsExplained: help with examples is part of a command.
 func TestEveryCommandIsExplained(t *testing.T) {
 	a := &app{Process: (&fake{}).process()}
-	for _, c := range a.root().Commands() {
+	commands := a.root().Commands()
+	for _, c := range commands {
+		commands = append(commands, c.Commands()...)
+	}
+	for _, c := range commands {
 		if c.Long == "" || c.Example == "" {
 			t.Errorf("%s has no long help or no example", c.Name())
 		}
@@ -104,6 +108,9 @@ func commandDocs(b *bytes.Buffer, c *cobra.Command) {
 		lines[i] = strings.TrimPrefix(l, "  ")
 	}
 	b.WriteString(fenced("sh", strings.Join(lines, "\n")))
+	for _, sub := range c.Commands() {
+		commandDocs(b, sub)
+	}
 }
 
 // escapeProse keeps {{…}} and <…> as they are in Markdown.

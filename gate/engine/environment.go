@@ -104,6 +104,10 @@ func checkName(key, name string) error {
 	return nil
 }
 
+// SecretName says whether a variable is named like a secret, so that it reaches
+// no engine unless somebody names it.
+func SecretName(name string) bool { return isSecret(name) }
+
 func isSecret(name string) bool { return matchesAny(secret, strings.ToUpper(name)) }
 
 func matchesAny(patterns []string, name string) bool {
