@@ -116,7 +116,7 @@ func TestTokenNeverShown(t *testing.T) {
 	if strings.Contains(string(out), testToken) {
 		t.Errorf("the token is shown:\n%s", out)
 	}
-	if n := strings.Count(string(out), "shown: "); n != 2*5*9 {
+	if n := strings.Count(string(out), "shown: "); n != 2*5*10 {
 		t.Errorf("%d errors were looked at:\n%s", n, out)
 	}
 }
@@ -142,6 +142,10 @@ func showAll(t *testing.T) {
 		echo(418, `%s`),
 		cut,
 		redirect(302, "http://else.example/"),
+		func(w http.ResponseWriter, r *http.Request) {
+			_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+			redirect(307, "http://"+token+".example/?token="+token)(w, r)
+		},
 	}
 	for _, step := range steps {
 		for _, method := range []string{"GET", "POST", "PATCH", "PUT", "DELETE"} {

@@ -48,14 +48,22 @@ func ReadEvent(getenv func(string) string) (*Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	var p payload
-	if err := json.Unmarshal(data, &p); err != nil {
-		return nil, fmt.Errorf("%s: is no event of GitHub: %w", path, err)
-	}
-	if err := ev.fill(&p, getenv); err != nil {
-		return nil, fmt.Errorf("%s: event %s: %w", path, ev.Name, err)
+	if err := ev.parse(data, getenv); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return ev, nil
+}
+
+// parse takes an event's content into ev.
+func (ev *Event) parse(data []byte, getenv func(string) string) error {
+	var p payload
+	if err := json.Unmarshal(data, &p); err != nil {
+		return fmt.Errorf("is no event of GitHub: %w", err)
+	}
+	if err := ev.fill(&p, getenv); err != nil {
+		return fmt.Errorf("event %s: %w", ev.Name, err)
+	}
+	return nil
 }
 
 func readEventFile(path string) ([]byte, error) {

@@ -25,7 +25,7 @@ func (c *Client) File(ctx context.Context, path, commit string) ([]byte, error) 
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
 	if !fs.ValidPath(path) || path == "." || strings.Contains(path, "..") {
-		return nil, fmt.Errorf("%q: want a file's path in the repository, relative, with slashes and without ..", path)
+		return nil, fmt.Errorf("%q: want a file's path in the repository, relative, with slashes, without .. anywhere", path)
 	}
 	if !shaPattern.MatchString(commit) {
 		return nil, fmt.Errorf("%s: commit %q: want its whole SHA, 40 or 64 hexadecimal digits", path, commit)

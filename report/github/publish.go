@@ -116,11 +116,7 @@ func (c *Client) wait(ctx context.Context, d time.Duration) error {
 		return context.DeadlineExceeded
 	}
 	if t.sleep != nil {
-		start := time.Now()
-		t.sleep(d)
-		if short := d - time.Since(start); short > 0 {
-			t.skipped.Add(int64(short))
-		}
+		t.pause(d)
 		return ctx.Err()
 	}
 	timer := time.NewTimer(d)

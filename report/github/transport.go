@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -200,12 +201,17 @@ func (c *call) backoff(_, _ time.Duration, _ int, _ *http.Response) time.Duratio
 	if c.t.sleep == nil {
 		return c.wait
 	}
-	start := time.Now()
-	c.t.sleep(c.wait)
-	if short := c.wait - time.Since(start); short > 0 {
-		c.t.skipped.Add(int64(short))
-	}
+	c.t.pause(c.wait)
 	return 0
+}
+
+// pause waits by the settings' Sleep and sets the clock ahead by what it left out.
+func (t *transport) pause(d time.Duration) {
+	start := time.Now()
+	t.sleep(d)
+	if short := d - time.Since(start); short > 0 {
+		t.skipped.Add(int64(short))
+	}
 }
 
 func giveUp(resp *http.Response, err error, _ int) (*http.Response, error) {
@@ -223,7 +229,6 @@ type lostError struct {
 }
 
 func (e *lostError) Error() string { return e.err.Error() }
-func (e *lostError) Unwrap() error { return e.err }
 
 // try sends a request once and reads the whole answer, so that a connection
 // that is cut in the middle counts as one, and an endless answer ends.
@@ -251,8 +256,12 @@ func (o *try) RoundTrip(req *http.Request) (*http.Response, error) {
 	if int64(len(data)) > o.t.maxBody {
 		return nil, &lostError{sent: true, final: true, err: fmt.Errorf("the answer is larger than %d bytes", o.t.maxBody)}
 	}
-	if resp.StatusCode >= 400 {
+	// Errors repeat what a failed request was answered and where a redirect led.
+	if resp.StatusCode >= 300 {
 		data = bytes.ReplaceAll(data, []byte(o.t.token), []byte("***"))
+		if to := resp.Header.Get("Location"); to != "" {
+			resp.Header.Set("Location", strings.ReplaceAll(to, o.t.token, "***"))
+		}
 	}
 	resp.Body, resp.ContentLength, resp.Request = io.NopCloser(bytes.NewReader(data)), int64(len(data)), req
 	return resp, nil

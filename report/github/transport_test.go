@@ -497,7 +497,53 @@ func TestRedirectToPlainHTTP(t *testing.T) {
 	}
 }
 
+// TestWithoutRepeating: who looks first each time gets every refusal at once.
+func TestWithoutRepeating(t *testing.T) {
+	tests := []struct {
+		method string
+		step   http.HandlerFunc
+		kind   failure
+		wait   time.Duration
+	}{
+		{"PATCH", answer(500, ""), failUnavailable, 0},
+		{"PATCH", cut, failUnavailable, 0},
+		{"POST", answer(500, ""), failUnknown, 0},
+		{"PATCH", answer(403, secondary, "Retry-After: 70"), failLimited, 70 * time.Second},
+		{"POST", answer(429, ""), failLimited, time.Minute},
+	}
+	for _, tt := range tests {
+		s := newScript(t, tt.step)
+		c, w := clientOf(t, s.web.URL, nil)
+		req, err := c.api.NewRequest(tt.method, "x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.api.Do(withoutRepeating(context.Background()), req, nil)
+		limited := (*limitError)(nil)
+		if failureOf(err) != tt.kind || errors.As(err, &limited) && (limited.wait != tt.wait || limited.late) || w.String() != "" {
+			t.Errorf("%s: waited %s, %v", tt.method, w, err)
+		}
+	}
+}
+
+// TestServerTime: without the server's date, the own clock counts.
+func TestServerTime(t *testing.T) {
+	now := time.Unix(noonUnix, 0)
+	for date, want := range map[string]time.Duration{"": 30 * time.Second, "yesterday": 30 * time.Second, noon[6:]: 30 * time.Second, "Mon, 23 Nov 2026 11:59:00 GMT": 90 * time.Second} {
+		h := http.Header{"Date": {date}, "Retry-After": {"Mon, 23 Nov 2026 12:00:30 GMT"}}
+		if got, ok := retryAfter(h, now); !ok || got != want {
+			t.Errorf("date %q: %v", date, got)
+		}
+	}
+	if _, ok := retryAfter(http.Header{}, now); ok {
+		t.Error("no header says when")
+	}
+}
+
 func TestFailureOf(t *testing.T) {
+	if got := statusOf(fmt.Errorf("x: %w", &unavailableError{status: 502})); got != 502 {
+		t.Errorf("status %d", got)
+	}
 	if got := failureOf(fmt.Errorf("x: %w", &gh.ErrorResponse{})); got != failOther {
 		t.Errorf("an answer without a status is of kind %d", got)
 	}
