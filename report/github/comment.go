@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	gh "github.com/google/go-github/v62/github"
 	"github.com/paritygate/paritygate/gate"
@@ -27,6 +28,10 @@ const (
 	// maxWrites bounds how often a run writes its report: a list that lags behind
 	// shows the old one for a while, and another run may write between.
 	maxWrites = 4
+	// settleWait is between writing and the look after it: long enough for
+	// another run that looked before to have written, so that of two runs at the
+	// same time the later sees, and corrects, what the earlier wrote over it.
+	settleWait = 2 * time.Second
 )
 
 var errTooMany = fmt.Errorf("the pull request has more than %d comments", maxPages*pageSize)
@@ -57,6 +62,7 @@ type commenter struct {
 	writes  int    // how often this run wrote its report
 	created bool   // this run certainly made written
 	flipped bool   // this run made an old comment a note, or tried to
+	wrote   bool   // the last change wrote the report
 	lost    bool   // the answer to the last change was lost, and no look told since
 	gone    int    // how often a comment was gone when it was to be changed
 	did     string // sentence for Published.Did
@@ -123,6 +129,10 @@ func nowWord(o gate.Outcome) string {
 // settle looks and changes until there is nothing left to change.
 func (k *commenter) settle(ctx context.Context) error {
 	for range maxLooks {
+		if k.wrote {
+			k.wrote = false
+			_ = k.c.wait(ctx, settleWait) // without time for it the look comes at once
+		}
 		done := false
 		err := k.c.repeat(ctx, func() (err error) {
 			done, err = k.step(ctx)
@@ -167,6 +177,7 @@ func (k *commenter) step(ctx context.Context) (done bool, err error) {
 	}
 	err = k.change(withoutRepeating(ctx), a)
 	k.lost = err != nil && slices.Contains([]failure{failUnknown, failUnavailable, failTime}, failureOf(err))
+	k.wrote = err == nil && a.mine
 	return false, k.missed(err)
 }
 
