@@ -39,24 +39,19 @@ func JudgeBy(r *Result, own, base *spec.Spec, approved bool) *spec.Spec {
 		r.Spec.Changes, r.Spec.Approved = changes, len(changes) > 0
 		return own
 	}
-	stands := spec.Under(base, own)
-	other := judgeable(r)
+	stands, other := spec.Under(base, own), judgeable(r)
 	Judge(r, stands)
-	why := "the change's own, which is not approved, measures otherwise"
+	why := "judged by the base branch's spec; the change's own measures otherwise"
 	if !slices.ContainsFunc(differences, func(c spec.Change) bool { return c.Measures }) {
 		beside := spec.Beside(base, own)
 		Judge(other, beside)
-		why = fmt.Sprintf("by the change's own, which is not approved, the outcome is %s", other.Outcome)
+		why = fmt.Sprintf("judged by the base branch's spec; by the change's own the outcome would be %s", other.Outcome)
 		if graver(other.Outcome, r.Outcome) {
-			why = fmt.Sprintf("the change's own spec, which is stricter here; by the base branch's the outcome is %s", r.Outcome)
+			why = fmt.Sprintf("judged by the change's own spec, which is stricter here; by the base branch's the outcome would be %s", r.Outcome)
 			*r, stands = *other, beside
-			why = "judged by " + why
 		}
 	}
 	if r.Outcome != Pass {
-		if stands.Path == spec.BaseName(own) {
-			why = "judged by the base branch's spec; " + why
-		}
 		r.Reasons = append(r.Reasons, why)
 	}
 	r.Spec.Path, r.Spec.Digest, r.Spec.JudgedBy, r.Spec.Changes = own.Path, own.Digest, base.Digest, changes
