@@ -99,7 +99,7 @@ func TestSchemaAcceptsValid(t *testing.T) {
 var onlyParser = strings.Fields(`
 	baseline-rule-missing baseline-store-home
 	builtin-no-model oracle-missing oracle-missing-warn oracle-no-model
-	engine-command-blank engine-env-both engine-llamacpp-no-model engine-names-bare-dollar
+	engine-build-variable engine-command-blank engine-env-both engine-llamacpp-no-model engine-names-bare-dollar
 	engine-names-group engine-names-group-name engine-names-regexp engine-names-unbalanced
 	engine-one-trace engine-size-huge engine-size-zero engine-timeout-zero engine-ubatch
 	engine-variable-no-model
