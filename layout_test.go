@@ -40,6 +40,7 @@ var importRules = map[string]importRule{
 		others: []string{"golang.org/x/sys", "golang.org/x/sync", "gonum.org/v1/gonum"}},
 	"baseline/store":   {others: []string{"golang.org/x/sys"}},
 	"baseline/lineage": {},
+	"baseline/bisect":  {},
 	"baseline":         {project: []string{"gate", "baseline"}},
 	"report": {project: []string{"gate", "gate/metric", "baseline", "report"},
 		others: []string{"github.com/fatih/color", "github.com/jstemmer/go-junit-report/v2"}},
