@@ -12,12 +12,12 @@ import (
 )
 
 // A backend is a server that answers as GitHub: a repository with a pull request
-// from "feature" to "main", and an open issue.
+// from "feature" to "main".
 type backend struct {
 	t           *testing.T
 	gh          *github.Client
 	owner, repo string
-	pull, issue int
+	pull        int
 	head, base  string
 	lines       []string
 }

@@ -53,6 +53,7 @@ var loadContract = sync.OnceValues(func() (*contract, error) {
 	for path, item := range doc.Paths.Map() {
 		pattern, names := pathPattern(path)
 		for method, op := range item.Operations() {
+			loosenErrors(op)
 			route := &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: op}
 			c.operations = append(c.operations, &operation{op.OperationID, pattern, names, route})
 		}
@@ -68,6 +69,18 @@ var loadContract = sync.OnceValues(func() (*contract, error) {
 	})
 	return c, nil
 })
+
+// loosenErrors lets an error be of several forms at once. The description says
+// exactly one, with forms of which each holds what the other does.
+func loosenErrors(op *openapi3.Operation) {
+	for status, r := range op.Responses.Map() {
+		for _, content := range r.Value.Content {
+			if s := content.Schema.Value; status >= "400" && s != nil && len(s.OneOf) > 0 {
+				s.AnyOf, s.OneOf = s.OneOf, nil
+			}
+		}
+	}
+}
 
 var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
 

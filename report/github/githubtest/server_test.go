@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-github/v62/github"
 )
@@ -140,6 +141,29 @@ func TestComments(t *testing.T) {
 	}
 	if s.Writes() != 3 || s.Tried() != 3 || s.Count("GET", "/issues/1/comments") != 3 {
 		t.Errorf("counted %d writes of %d, %d lists", s.Writes(), s.Tried(), s.Count("GET", "/issues/1/comments"))
+	}
+}
+
+// TestPages: a page has at most 100, and the links lead to all the others.
+func TestPages(t *testing.T) {
+	s, r, pr := seeded(t)
+	for i := range 250 {
+		r.AddComment(Comment{Issue: pr.Number, Body: fmt.Sprint(i)})
+	}
+	gh := client(t, s, ActionsToken)
+	for _, tt := range []struct{ page, size, n, first, prev, next, last int }{
+		{0, 0, 30, 0, 0, 2, 9}, {0, 500, 100, 0, 0, 2, 3}, {2, 100, 100, 100, 1, 3, 3}, {3, 100, 50, 200, 2, 0, 0}, {9, 100, 0, 0, 3, 0, 0},
+	} {
+		list, resp, err := gh.Issues.ListComments(ctx, "acme", "engine", pr.Number,
+			&github.IssueListCommentsOptions{ListOptions: github.ListOptions{Page: tt.page, PerPage: tt.size}})
+		if err != nil || len(list) != tt.n || resp.PrevPage != tt.prev || resp.NextPage != tt.next || resp.LastPage != tt.last || tt.n > 0 && list[0].GetBody() != fmt.Sprint(tt.first) {
+			t.Errorf("%+v: %d comments, prev %d, next %d, last %d, %v", tt, len(list), resp.PrevPage, resp.NextPage, resp.LastPage, err)
+		}
+	}
+	future := time.Now().Add(time.Hour)
+	before, _, err := gh.Issues.ListComments(ctx, "acme", "engine", pr.Number, &github.IssueListCommentsOptions{Since: &future})
+	if err != nil || len(before) != 0 {
+		t.Errorf("%d comments of the future, %v", len(before), err)
 	}
 }
 
