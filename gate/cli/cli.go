@@ -154,6 +154,7 @@ Exit codes:
 		&cobra.Group{ID: "measure", Title: "Measure:"},
 		&cobra.Group{ID: "spec", Title: "Write a spec:"},
 		&cobra.Group{ID: "saved", Title: "Look at what was saved:"},
+		&cobra.Group{ID: "history", Title: "Over time:"},
 		&cobra.Group{ID: "actions", Title: "In GitHub Actions:"},
 	)
 	add := func(group string, cmds ...*cobra.Command) {
@@ -165,6 +166,7 @@ Exit codes:
 	add("measure", a.runCommand(), a.compareCommand(), a.captureCommand(), a.demoCommand())
 	add("spec", a.initCommand(), a.checkCommand(), a.calibrateCommand(), a.schemaCommand())
 	add("saved", a.reportCommand(), a.judgeCommand(), a.inspectCommand(), a.positionsCommand())
+	add("history", a.bisectCommand())
 	add("actions", a.actionCommand())
 	root.AddCommand(a.versionCommand())
 	root.SetHelpCommand(helpCommand())

@@ -60,6 +60,9 @@ func Parse(data []byte, path string) (*Spec, error) {
 	return parse(data, path, filepath.Dir(path), false)
 }
 
+// ParseIn is Parse for relative paths that start at dir.
+func ParseIn(data []byte, path, dir string) (*Spec, error) { return parse(data, path, dir, false) }
+
 func parse(data []byte, path, dir string, readFiles bool) (*Spec, error) {
 	d := &decoder{name: path, readFiles: readFiles}
 	if path == "" {
