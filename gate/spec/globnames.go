@@ -16,8 +16,10 @@ var usualNames = []string{"embedding", "layer_0_output", "layer_1_output", "laye
 const (
 	// maxGlob is the longest glob, in bytes, that names are made for.
 	maxGlob = 120
-	// maxProbes bounds the names that are made for one pair of specs.
+	// maxProbes bounds the names that are made for one pair of specs, maxTrials
+	// these names times the rules that they are tried on.
 	maxProbes = 4000
+	maxTrials = 2_000_000
 )
 
 // part is one element of a glob: a star, or a set of which one character stands
@@ -205,11 +207,13 @@ func probes(measured, moved, all []string) []string {
 		}
 	}
 	add(measured...)
-	most := len(out) + maxProbes
+	most := len(out) + min(maxProbes, maxTrials/(len(all)+1))
 	add(usualNames...)
-	for _, g := range moved {
-		if len(out) < most {
-			add(examples(g)...)
+	for round := range 3 { // one of each before a second of any
+		for _, g := range moved {
+			if names := examples(g); len(out) < most && round < len(names) {
+				add(names[round])
+			}
 		}
 	}
 	tried := 0
