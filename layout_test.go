@@ -41,7 +41,7 @@ var importRules = map[string]importRule{
 	"baseline/store":   {others: []string{"golang.org/x/sys"}},
 	"baseline/lineage": {},
 	"baseline/bisect":  {},
-	"baseline":         {project: []string{"gate", "baseline"}},
+	"baseline":         {project: []string{"gate", "gate/metric", "gate/spec", "baseline"}},
 	"report": {project: []string{"gate", "gate/metric", "baseline", "report"},
 		others: []string{"github.com/fatih/color", "github.com/jstemmer/go-junit-report/v2"}},
 	"report/github": {project: []string{"gate", "report", "baseline/store", "baseline/lineage"},

@@ -24,15 +24,17 @@ func Judge(r *Result, s *spec.Spec) {
 	v := &Verdict{}
 	judgeEngines(v, r)
 	judgeCoverage(v, r, s)
+	judgeBaseline(v, r, s)
 	namePolicies(r, s)
 	r.Findings = slices.Clone(v.Findings)
 	if r.Findings == nil {
 		r.Findings = []Finding{}
 	}
-	widen := bothRound(r.Spec.Preset, r.Engines)
+	widen, deltas := bothRound(r.Spec.Preset, r.Engines), deltasOf(r)
 	for i := range r.Checkpoints {
 		c := &r.Checkpoints[i]
 		judgeCheckpoint(c, limitsFor(r, s, c.Name), widen, garbageFindings(r, s, c))
+		judgeDeltas(c, deltas[c.Prompt+"\x00"+c.Name], r, s)
 		v.Findings = append(v.Findings, c.Findings...)
 		v.Compared += int64(c.Rows) * int64(c.Compared)
 	}
@@ -143,15 +145,12 @@ func shortPrompt(metric string, rows int) float64 {
 // apply holds one limit against one checkpoint; false when the metric was not
 // measured there.
 func apply(c *Checkpoint, a spec.Applied) (AppliedLimit, bool) {
-	value, ok := c.Metrics[a.Metric]
+	value, ok := c.Measured(a.Metric)
 	if !ok {
 		return AppliedLimit{}, false
 	}
 	info, _ := metric.Lookup(a.Metric)
 	l := AppliedLimit{Metric: a.Metric, Value: value, Limit: Value(a.Value), Level: a.Level, Source: a.Source, Line: a.Line}
-	if a.Metric == "top1_agreement" && c.Logits != nil && c.Rows > 0 {
-		l.Value = Value(1 - float64(c.Logits.FlipsTotal-c.Logits.FlipsInNoise)/float64(c.Rows))
-	}
 	if a.Unit > 0 {
 		floor, ok := explained(c, a.Metric, a.Unit)
 		if !ok {

@@ -23,10 +23,10 @@ type Baseline struct {
 	// Why says in a sentence what State alone does not: why none was found, how
 	// far back it lies, what differs or what is damaged.
 	Why         string               `json:"why"`
-	Commit      string               `json:"commit"`   // that was measured, "" without one
-	Distance    int                  `json:"distance"` // commits between it and the merge base; −1 when unknown
-	AgeS        Value                `json:"age_s"`    // seconds since it was measured
-	Digest      string               `json:"digest"`   // of the stored document
+	Commit      string               `json:"commit"`      // that was measured, "" without one
+	Distance    int                  `json:"distance"`    // commits between it and the merge base; −1 when unknown
+	AgeS        Value                `json:"age_s"`       // seconds since it was measured
+	Digest      string               `json:"digest"`      // of the stored document
 	Differences []BaselineDifference `json:"differences"` // what makes it incomparable
 	// Proposed is the digest of the document that this run would become: what
 	// approve takes.
@@ -34,9 +34,11 @@ type Baseline struct {
 	// BitIdentical counts the checkpoints whose bits are those of the baseline.
 	BitIdentical BitIdentical    `json:"bit_identical"`
 	Anchor       *BaselineAnchor `json:"anchor"` // null before anything was approved
-	// Deltas has a line for every measurement that both have, in forward order.
+	// Deltas has a line for every measurement of the baseline at checkpoints that
+	// both have, by prompt and in forward order.
 	Deltas []BaselineDelta `json:"deltas"`
-	// Missing lists checkpoints, as "prompt/checkpoint", that the baseline has and this run has not.
+	// Missing lists checkpoints, as "prompt/checkpoint", that the baseline has and
+	// this run has not, or has of other rows: those are named behind it.
 	Missing []string `json:"missing"`
 }
 
@@ -67,14 +69,14 @@ type BaselineDelta struct {
 	Checkpoint string `json:"checkpoint"` // canonical name
 	Metric     string `json:"metric"`     // registry name
 	Base       Value  `json:"base"`       // rolling baseline's
-	Head       Value  `json:"head"`       // this run's
+	Head       Value  `json:"head"`       // this run's, NaN where it was not measured
 	Delta      Value  `json:"delta"`      // head − base
 	Share      Value  `json:"share"`      // delta / base; +Inf from 0, NaN where base is not finite
 	Spread     Value  `json:"spread"`     // standard deviation of repeated runs, NaN when not measured
 	Anchor     Value  `json:"anchor"`     // anchor's, NaN without one
-	// Allowed is the largest value that may stand: inclusive. NaN where nothing judges.
+	// Allowed is the worst value that may stand: inclusive. NaN where nothing judges.
 	Allowed Value `json:"allowed"`
-	// Against says what set Allowed: "baseline" or "anchor".
+	// Against says what set Allowed: "baseline" or "anchor", or "" where nothing did.
 	Against string `json:"against"`
 	Within  bool   `json:"within"` // the value keeps to Allowed, or nothing judges it
 	// Moved is the estimated ‖candidate now − candidate then‖ / ‖then‖ from the
