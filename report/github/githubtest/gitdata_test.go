@@ -290,7 +290,7 @@ func appendFile(gh *github.Client, name string) (bool, error) {
 func TestGitItself(t *testing.T) {
 	s := New(t)
 	r := s.AddRepo("acme/engine")
-	first := r.Commit("main", "Begin", map[string]string{"a": "1\n", "a.b": "2\n", "a-b/c": "3\n", "é/ü": ""})
+	first := r.Commit("main", "Begin", map[string]string{"a": "1\n", "a.b": "2\n", "a-b/c": "3\n", "é/ü": "", "s/c": "", "s-b": "", "s.b": ""})
 	r.Commit("topic", "Change", map[string]string{"a": "eins\n"})
 	pr := r.AddPullRequest(PullRequest{HeadRef: "topic"})
 	r.Commit("main", "Go on", map[string]string{"d": "d"})
@@ -404,6 +404,21 @@ func TestPatches(t *testing.T) {
 		if strings.Count(p, "\n+") != additions || strings.Count(p, "\n-") != deletions {
 			t.Errorf("+%d -%d of\n%s", additions, deletions, p)
 		}
+	}
+	for _, tt := range []struct{ before, after, want string }{
+		{"", "a\n", "@@ -0,0 +1 @@\n+a"},
+		{"a\nb\n", "", "@@ -1,2 +0,0 @@\n-a\n-b"},
+		{"a\n", "a", "@@ -1 +1 @@\n-a\n+a\n\\ No newline at end of file"},
+	} {
+		if got, _, _ := patch([]byte(tt.before), []byte(tt.after)); got != tt.want {
+			t.Errorf("%q to %q: %q, want %q", tt.before, tt.after, got, tt.want)
+		}
+	}
+	o := objectStore{}
+	plain := o.build(map[string]treeEntry{"f": {mode: modeFile, sha: o.put("blob", []byte("x"))}})
+	exec := o.build(map[string]treeEntry{"f": {mode: modeExec, sha: o.put("blob", []byte("x"))}})
+	if got := o.diff(plain, exec); len(got) != 1 || got[0].Status != "modified" || got[0].Patch != "" {
+		t.Errorf("another mode is %+v", got)
 	}
 	if p, additions, _ := patch([]byte("a\x00"), []byte("b")); p != "" || additions != 0 {
 		t.Errorf("a binary file has the patch %q", p)

@@ -203,9 +203,9 @@ func TestPullRequests(t *testing.T) {
 	if err != nil || len(of) != 1 {
 		t.Errorf("of its commit: %v, %v", of, err)
 	}
-	of, _, err = gh.PullRequests.ListPullRequestsWithCommit(ctx, "acme", "engine", base, nil)
+	of, _, err = gh.PullRequests.ListPullRequestsWithCommit(ctx, "acme", "engine", fork, nil)
 	if err != nil || len(of) != 0 {
-		t.Errorf("of its base: %v, %v", of, err)
+		t.Errorf("of what it began with: %v, %v", of, err)
 	}
 	next := away.Commit("topic", "More", map[string]string{"more": "m\n"})
 	if now := r.PullRequest(pr.Number); now.HeadSHA != next || r.Ref(fmt.Sprintf("pull/%d/head", pr.Number)) != next {

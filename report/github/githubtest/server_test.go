@@ -182,8 +182,8 @@ func TestCommentLimits(t *testing.T) {
 	wantError(t, err, 422, "Body cannot be blank")
 	_, _, err = gh.Issues.CreateComment(ctx, "acme", "engine", 99, &github.IssueComment{Body: &longest})
 	wantError(t, err, 404, "Not Found")
-	if n := len(r.Comments(pr.Number)); n != 1 {
-		t.Errorf("%d comments, want 1", n)
+	if n := len(r.Comments(pr.Number)); n != 1 || s.Writes() != 1 || s.Tried() != 4 {
+		t.Errorf("%d comments, %d writes of %d tried, want 1 of 4", n, s.Writes(), s.Tried())
 	}
 }
 
