@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/paritygate/paritygate/gate"
 )
@@ -55,8 +56,10 @@ const (
 	reportFolder = "reports"
 )
 
-// maxPlan bounds plan.json: docker-args and env are all that can grow.
-const maxPlan = 4 << 20
+const (
+	maxPlan  = 4 << 20  // docker-args and env are all that can grow
+	maxEvent = 32 << 20 // GitHub's payloads end at 25 MB
+)
 
 // write puts the plan into dir and returns its digest.
 func (p *Plan) write(dir string) (string, error) {
@@ -109,11 +112,17 @@ func readRegular(dir, name string, max int64) ([]byte, error) {
 		return nil, err
 	}
 	defer root.Close()
-	for p := name; p != "."; p = filepath.Dir(p) {
-		if info, err := root.Lstat(p); err != nil {
+	parts := strings.Split(filepath.Clean(name), string(filepath.Separator))
+	for i := range parts {
+		p := filepath.Join(parts[:i+1]...)
+		info, err := root.Lstat(p)
+		switch last := i == len(parts)-1; {
+		case err != nil:
 			return nil, err
-		} else if want := p == name; want && !info.Mode().IsRegular() || !want && !info.IsDir() {
-			return nil, fmt.Errorf("%s is %s: it was put there instead of what this program writes", p, kindOf(info.Mode()))
+		case last && !info.Mode().IsRegular():
+			return nil, fmt.Errorf("%s is %s: want a regular file", p, kindOf(info.Mode()))
+		case !last && !info.IsDir():
+			return nil, fmt.Errorf("%s is %s: want a folder", p, kindOf(info.Mode()))
 		}
 	}
 	f, err := root.Open(name)

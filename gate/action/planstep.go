@@ -125,6 +125,9 @@ func (s *Step) fill(ctx context.Context, p *Plan, ev *github.Event, dir string) 
 	if err := s.checkout(ctx, p, ev, g); err != nil {
 		return err
 	}
+	if err := g.credentials(ctx, p.Inputs.Runtime == "host"); err != nil {
+		return err
+	}
 	if err := s.refreshAllowed(p, ev); err != nil {
 		return err
 	}

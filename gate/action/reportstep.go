@@ -26,7 +26,7 @@ func (s *Step) Report(ctx context.Context) (int, error) {
 	if err != nil {
 		return exitIncomplete, err
 	}
-	ev, client, why := s.event(ctx, p, dir)
+	client, why := s.publisher(ctx, p, dir)
 	r := s.result(ctx, p, dir, client)
 	code := s.exitCode(r)
 	var pub github.Published
@@ -41,17 +41,19 @@ func (s *Step) Report(ctx context.Context) (int, error) {
 	if client != nil {
 		pub = join(pub, client.Publish(ctx, r))
 	}
-	return exitPass, errors.Join(s.show(p, ev, r, pub), s.reportOutputs(r, pub, folder, code))
+	s.show(p, r, pub)
+	return exitPass, s.reportOutputs(r, pub, folder, code)
 }
 
-// event reads the event again, from the copy that no engine changed.
-func (s *Step) event(ctx context.Context, p *Plan, dir string) (*github.Event, *github.Client, string) {
-	data, err := readRegular(dir, eventFile, 64<<20)
+// publisher speaks to GitHub of the event as the plan step read it, which no
+// engine changed; nil with the reason why it cannot.
+func (s *Step) publisher(ctx context.Context, p *Plan, dir string) (*github.Client, string) {
+	data, err := readRegular(dir, eventFile, maxEvent)
 	if err == nil && digest(data) != p.EventDigest {
 		err = errors.New("the event's file was changed since the plan step read it")
 	}
 	if err != nil {
-		return nil, nil, err.Error()
+		return nil, err.Error()
 	}
 	ev, err := github.ReadEvent(func(k string) string {
 		if k == "GITHUB_EVENT_PATH" {
@@ -60,15 +62,15 @@ func (s *Step) event(ctx context.Context, p *Plan, dir string) (*github.Event, *
 		return s.Getenv(k)
 	})
 	if err != nil {
-		return nil, nil, err.Error()
+		return nil, err.Error()
 	}
 	client, why := s.client(p, ev)
 	if client != nil && needsResolve(ev) {
 		if err := client.Resolve(ctx, ev); err != nil && !errors.Is(err, github.ErrNoPullRequest) {
-			return ev, nil, err.Error()
+			return nil, err.Error()
 		}
 	}
-	return ev, client, why
+	return client, why
 }
 
 // result is what there is to report.
@@ -97,15 +99,7 @@ func (s *Step) result(ctx context.Context, p *Plan, dir string, client *github.C
 // foreign reads results of another job or workflow run, which anybody may have
 // written, and holds what they claim to what GitHub says.
 func (s *Step) foreign(ctx context.Context, p *Plan, client *github.Client) *gate.Result {
-	path := p.Inputs.Results
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(p.Workspace, filepath.FromSlash(path))
-	}
-	dir, name := filepath.Split(path)
-	if info, err := os.Lstat(path); err == nil && info.IsDir() {
-		dir, name = path, resultsFile
-	}
-	r, err := readResults(dir, name)
+	r, err := readForeign(p)
 	switch {
 	case isNotExist(err):
 		return p.incomplete(fmt.Sprintf("there are no results to report: %s is not there; did the gate's job upload them?", p.Inputs.Results))
@@ -118,6 +112,23 @@ func (s *Step) foreign(ctx context.Context, p *Plan, client *github.Client) *gat
 		return p.incomplete("the results are refused: " + err.Error())
 	}
 	return r
+}
+
+// readForeign reads the file, or the results.json of the folder, that the input
+// results names. Below the workspace no part of the path may be a link.
+func readForeign(p *Plan) (*gate.Result, error) {
+	path := filepath.FromSlash(p.Inputs.Results)
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(p.Workspace, path)
+	}
+	if info, err := os.Lstat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, resultsFile)
+	}
+	root, name := filepath.Split(path)
+	if rel, err := filepath.Rel(p.Workspace, path); err == nil && filepath.IsLocal(rel) {
+		root, name = p.Workspace, rel
+	}
+	return readResults(root, name)
 }
 
 // exitCode is the gate's: the engines' side's own where it is 2, which no
@@ -167,13 +178,12 @@ func join(a, b github.Published) github.Published {
 }
 
 // show writes the summary, the annotations and the log.
-func (s *Step) show(p *Plan, ev *github.Event, r *gate.Result, pub github.Published) error {
-	err := github.WriteSummary(s.Getenv("GITHUB_STEP_SUMMARY"), r, pub, report.MarkdownOptions{})
-	if err != nil {
-		err = fmt.Errorf("the summary cannot be written: %w", err)
+func (s *Step) show(p *Plan, r *gate.Result, pub github.Published) {
+	if err := github.Annotations(s.actions(), r, p.SpecPath); err != nil {
+		pub.Failed = append(pub.Failed, "the annotations cannot be written: "+err.Error())
 	}
-	if e := github.Annotations(s.actions(), r, p.SpecPath); e != nil {
-		err = errors.Join(err, e)
+	if err := github.WriteSummary(s.Getenv("GITHUB_STEP_SUMMARY"), r, pub, report.MarkdownOptions{}); err != nil {
+		pub.Failed = append(pub.Failed, "the summary cannot be written: "+err.Error())
 	}
 	for _, d := range pub.Did {
 		s.log("%s", d)
@@ -181,10 +191,6 @@ func (s *Step) show(p *Plan, ev *github.Event, r *gate.Result, pub github.Publis
 	for _, f := range pub.Failed {
 		s.annotate("warning", "%s", f)
 	}
-	if err != nil {
-		s.annotate("warning", "%v", err)
-	}
-	return nil
 }
 
 func (s *Step) reportOutputs(r *gate.Result, pub github.Published, folder string, code int) error {

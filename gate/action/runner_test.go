@@ -78,6 +78,7 @@ type job struct {
 	token     string // github.token
 	cancel    string // the step that is cancelled, and after how long
 	after     time.Duration
+	only      string // the last step to run, "" for all
 	// before is called before a step's script; tests look at the machine there.
 	before func(step string)
 
@@ -160,6 +161,9 @@ func (j *job) run() result {
 			if !r.failed {
 				r.failed, r.code = true, code
 			}
+		}
+		if s.ID == j.only {
+			return r
 		}
 	}
 	r.outputs = map[string]string{}
