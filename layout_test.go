@@ -40,6 +40,7 @@ var importRules = map[string]importRule{
 		others: []string{"golang.org/x/sys", "golang.org/x/sync", "gonum.org/v1/gonum"}},
 	"baseline/store":   {others: []string{"golang.org/x/sys"}},
 	"baseline/lineage": {},
+	"baseline/ledger":  {project: []string{"gate", "baseline", "baseline/lineage", "baseline/store"}},
 	"baseline/bisect":  {},
 	"baseline":         {project: []string{"gate", "gate/metric", "gate/spec", "baseline"}},
 	"report": {project: []string{"gate", "gate/metric", "baseline", "report"},

@@ -89,7 +89,7 @@ func (s *rowSum) run(d metric.DType, data []byte, h uint64) {
 		s.run32((*[4 * runLen]byte)(data), h)
 	default:
 		var wide [4 * runLen]byte
-		widen(&wide, d, data)
+		widen(&wide, d, (*[2 * runLen]byte)(data))
 		s.run32(&wide, h)
 	}
 }
@@ -130,15 +130,22 @@ func (s *rowSum) run64(data []byte, h uint64) {
 	s.norm2 += n
 }
 
-// widen turns 32 values of 16 bits into those of 32 bits.
-func widen(to *[4 * runLen]byte, d metric.DType, data []byte) {
-	for i := range runLen {
-		h := binary.LittleEndian.Uint16(data[2*i:])
-		v := uint32(h) << 16
-		if d == metric.F16 {
-			v = math.Float32bits(metric.HalfToFloat32(h))
+// widen turns 32 values of 16 bits into those of 32 bits, exactly.
+func widen(to *[4 * runLen]byte, d metric.DType, data *[2 * runLen]byte) {
+	if d == metric.BF16 {
+		for i := range runLen {
+			binary.LittleEndian.PutUint32(to[4*i:], uint32(binary.LittleEndian.Uint16(data[2*i:]))<<16)
 		}
-		binary.LittleEndian.PutUint32(to[4*i:], v)
+		return
+	}
+	for i := range runLen {
+		// Shift into the place of a float32 and rescale.
+		h := uint32(binary.LittleEndian.Uint16(data[2*i:]))
+		u := math.Float32bits(math.Float32frombits(h&0x7fff<<13) * 0x1p112)
+		if h&0x7c00 == 0x7c00 { // not finite, and so no number that is sketched
+			u |= 0x7f800000
+		}
+		binary.LittleEndian.PutUint32(to[4*i:], u|h&0x8000<<16)
 	}
 }
 

@@ -40,6 +40,9 @@ func apart(name string, v, limit gate.Value) (string, string) {
 	return a, b
 }
 
+// Amount writes a metric's value as reports do, as "0.31 %".
+func Amount(name string, v gate.Value) string { return amount(name, v) }
+
 func amountTo(info metric.Info, v float64, n int) string {
 	if info.Percent && !math.IsInf(v*100, 0) && !math.IsNaN(v) {
 		return digits(v*100, n) + " %"

@@ -22,6 +22,12 @@ func sparkline(rows []row, width int) string {
 			values[i] = -1
 		}
 	}
+	return Sparkline(values, width)
+}
+
+// Sparkline draws numbers of at least zero as sparkline does; what is below zero
+// was not measured.
+func Sparkline(values []float64, width int) string {
 	values = squeeze(values, width)
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, v := range values {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -38,6 +39,23 @@ type Ancestor struct {
 	// Tree is the hash of its files: the same for a commit that was squashed or
 	// rebased without a change. "" when it is not known.
 	Tree string
+	// Pulls are the pull requests that its message says it merged.
+	Pulls []int
+}
+
+var merged = regexp.MustCompile(`(?:\(#|^Merge pull request #)([0-9]{1,12})(?:\)$| )`)
+
+// PullsOf reads the pull requests that a commit merged off the first line of its
+// message, as GitHub writes it: "Title (#12)" of a squash, "Merge pull request
+// #12 from branch" of a merge.
+func PullsOf(subject string) []int {
+	var out []int
+	for _, m := range merged.FindAllStringSubmatch(strings.TrimSpace(subject), -1) {
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // History reads the commits of a repository: a git checkout, or GitHub's API.
@@ -231,7 +249,7 @@ func (g *Git) Ancestors(ctx context.Context, commit string, most int) ([]Ancesto
 	if err != nil {
 		return nil, err
 	}
-	format := "--format=%H %T"
+	format := "--format=%H %T %s"
 	var out []Ancestor
 	seen := map[string]bool{}
 	for _, order := range [][]string{{"--first-parent"}, {"--topo-order"}} {
@@ -241,10 +259,11 @@ func (g *Git) Ancestors(ctx context.Context, commit string, most int) ([]Ancesto
 			return nil, err
 		}
 		for i, line := range strings.Split(text, "\n") {
-			sha, tree, ok := strings.Cut(line, " ")
+			sha, rest, ok := strings.Cut(line, " ")
+			tree, subject, _ := strings.Cut(rest, " ")
 			if ok && !seen[sha] && len(out) < most {
 				seen[sha] = true
-				out = append(out, Ancestor{Commit: sha, Distance: i, Tree: tree})
+				out = append(out, Ancestor{Commit: sha, Distance: i, Tree: tree, Pulls: PullsOf(subject)})
 			}
 		}
 	}

@@ -166,7 +166,7 @@ Exit codes:
 	add("measure", a.runCommand(), a.compareCommand(), a.captureCommand(), a.demoCommand())
 	add("spec", a.initCommand(), a.checkCommand(), a.calibrateCommand(), a.schemaCommand())
 	add("saved", a.reportCommand(), a.judgeCommand(), a.inspectCommand(), a.positionsCommand())
-	add("history", a.bisectCommand())
+	add("history", a.baselineCommand(), a.bisectCommand())
 	add("actions", a.actionCommand())
 	root.AddCommand(a.versionCommand())
 	root.SetHelpCommand(helpCommand())

@@ -18,6 +18,8 @@ type runFlags struct {
 	traces  string
 	prompts []string
 	jobs    jobs
+	judgeBy judgeBy
+	held    heldFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -31,10 +33,17 @@ Witnesses are run and measured, never judged. Engines that use the GPU run one
 after the other.
 
 An engine that crashes, hangs or writes no trace makes the run incomplete: that
-is exit code 3, not a fail. An interrupt kills the engines and exits 3, too.`,
+is exit code 3, not a fail. An interrupt kills the engines and exits 3, too.
+
+A change may bring a spec of its own. With --judge-by the spec of the branch that
+it goes into says what is run and judges; of the change's own, how the candidate
+is started, and what is stricter. The report lists what differs. --approve-spec
+accepts it, for that very state of the file: then the own spec alone counts.`,
 		Example: `  paritygate run
   paritygate run nightly.yaml --out out --format markdown
-  paritygate run --prompt haiku --keep-traces traces`,
+  paritygate run --prompt haiku --keep-traces traces
+  paritygate run --baseline branch:parity-baselines --base origin/main
+  git show origin/main:parity.yaml > /tmp/base.yaml && paritygate run --judge-by /tmp/base.yaml`,
 		Args:              rangeArgs(0, "SPEC"),
 		ValidArgsFunction: completeFiles("yaml", "yml"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,14 +51,23 @@ is exit code 3, not a fail. An interrupt kills the engines and exits 3, too.`,
 			if err != nil {
 				return err
 			}
-			if err := selectPrompts(s, f.prompts); err != nil {
-				return err
-			}
-			r, err := a.runEngines(cmd.Context(), s, &f)
+			two, err := f.judgeBy.load(s)
 			if err != nil {
 				return err
 			}
-			return a.emit(r, &f.out)
+			if err := two.selectPrompts(s, f.prompts); err != nil {
+				return err
+			}
+			h, err := f.held.hold(cmd.Context(), two.governing(s), folderOf(s.Path))
+			if err != nil {
+				return err
+			}
+			r, err := a.runEngines(cmd.Context(), s, two, h, &f)
+			if err := errors.Join(err, h.end(r)); err != nil {
+				return err
+			}
+			two.note(r)
+			return errors.Join(a.emit(r, &f.out), h.keep(f.out.dir, r))
 		},
 	}
 	f.out.add(cmd, true)
@@ -60,19 +78,25 @@ is exit code 3, not a fail. An interrupt kills the engines and exits 3, too.`,
 	if err := cmd.RegisterFlagCompletionFunc("prompt", completePrompts); err != nil {
 		panic(err)
 	}
+	f.judgeBy.add(cmd)
+	f.held.add(cmd)
 	f.jobs.add(cmd)
 	return cmd
 }
 
-func (a *app) runEngines(ctx context.Context, s *spec.Spec, f *runFlags) (*gate.Result, error) {
+func (a *app) runEngines(ctx context.Context, s *spec.Spec, two twoSpecs, h *held, f *runFlags) (*gate.Result, error) {
 	p := a.newProgress()
 	p.start()
 	defer p.end()
+	options := gate.Options{Workers: int(f.jobs), Progress: p.Bytes, Version: currentVersion()}
+	h.options(&options)
 	return gate.Run(ctx, s, gate.RunOptions{
-		Options: gate.Options{Workers: int(f.jobs), Progress: p.Bytes, Version: currentVersion()},
-		Dir:     f.traces,
-		Getenv:  a.Getenv,
-		Status:  p.Step,
+		Options:  options,
+		Dir:      f.traces,
+		Getenv:   a.Getenv,
+		Status:   p.Step,
+		Base:     two.base,
+		Approved: two.approved,
 	})
 }
 

@@ -2,6 +2,7 @@ package github
 
 import (
 	"context"
+	"strings"
 
 	gh "github.com/google/go-github/v62/github"
 
@@ -47,7 +48,8 @@ func (c *Client) Ancestors(ctx context.Context, commit string, most int) ([]line
 	add := func(r *gh.RepositoryCommit, distance int) {
 		if byCommit[r.GetSHA()] != nil && len(out) < most {
 			delete(byCommit, r.GetSHA())
-			out = append(out, lineage.Ancestor{Commit: r.GetSHA(), Distance: distance, Tree: r.GetCommit().GetTree().GetSHA()})
+			subject, _, _ := strings.Cut(r.GetCommit().GetMessage(), "\n")
+			out = append(out, lineage.Ancestor{Commit: r.GetSHA(), Distance: distance, Tree: r.GetCommit().GetTree().GetSHA(), Pulls: lineage.PullsOf(subject)})
 		}
 	}
 	parent := map[string]string{}
