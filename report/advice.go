@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/paritygate/paritygate/gate"
@@ -19,9 +21,25 @@ func reproduce(r *gate.Result) []string {
 	case recorded(ref) && recorded(cand) && len(r.Prompts) <= 1:
 		out = append(out, "paritygate compare "+shellWord(ref.Trace)+" "+shellWord(cand.Trace)+spec+flags(r.Spec.Flags))
 	case r.Spec.Path != "":
-		out = append(out, "paritygate run "+shellWord(r.Spec.Path))
+		out = append(out, underBase(r, "paritygate run "+shellWord(r.Spec.Path))...)
 	}
 	return append(out, "paritygate report results.json --format text")
+}
+
+// underBase is a command with the base branch's spec, where that judged.
+func underBase(r *gate.Result, command string) []string {
+	if r.Spec.JudgedBy == "" {
+		return []string{command}
+	}
+	commit, out := "origin/main", []string{command + " --judge-by base.yaml"}
+	if r.Source != nil && r.Source.Base != "" {
+		commit = r.Source.Base
+	}
+	if !filepath.IsAbs(r.Spec.Path) {
+		// With ./ git takes it from the working directory, as paritygate does.
+		out = slices.Insert(out, 0, "git show "+shellWord(commit+":./"+filepath.ToSlash(r.Spec.Path))+" > base.yaml")
+	}
+	return out
 }
 
 // flags are the command line's own choices, as words of a shell.
@@ -162,6 +180,11 @@ func (v *view) accept(say voice) string {
 	again := "; " + say.name("paritygate judge results.json --spec "+shellWord(orElse(v.r.Spec.Path, "parity.yaml"))) +
 		" shows the new verdict without running an engine."
 	switch {
+	case v.r.Spec.JudgedBy != "" && approval(say, v.r.Spec) != "":
+		return "if the changes of the spec are meant, let a maintainer approve them, as is said above."
+	case l != nil && l.Line > 0 && byBase(v.r.Spec, l):
+		return fmt.Sprintf("if the change is meant, loosen the limit of %s in %s, say why beside it, and let a maintainer approve that spec; the base branch's judges until then.",
+			source(say, l.Source, l.Line), spec)
 	case l == nil:
 		return fmt.Sprintf("if these values mean nothing, leave them out with %s or %s in %s%s", say.name("garbage"), say.name("skip"), spec, again)
 	case l.Line > 0:

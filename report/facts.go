@@ -92,7 +92,15 @@ func specLine(say voice, s gate.SpecInfo) string {
 	if s.Path != "" {
 		path = say.name(s.Path)
 	}
-	return joined(", ", path, presetLine(say, s))
+	return joined(", ", path, judgedBy(say, s), presetLine(say, s))
+}
+
+// judgedBy says whose spec judged, where that is not the change's own alone.
+func judgedBy(say voice, s gate.SpecInfo) string {
+	if s.JudgedBy == "" {
+		return ""
+	}
+	return "judged by the base branch's " + say.name(prefix(s.JudgedBy, 12))
 }
 
 // presetLine says which preset applied and why.

@@ -21,8 +21,11 @@ type MarkdownOptions struct {
 	Age        time.Duration // of the baseline
 	GPU        string
 	SpecURL    string // http(s) address of the spec's file at the head commit; limits link to its lines
-	Marker     string // the HTML comment that finds the comment again; "" is Marker
-	Budget     int    // characters; 0 is 60,000, at least 20,000
+	// BaseSpecURL is the file's address at the base commit: limits link there that
+	// the base branch's spec sets.
+	BaseSpecURL string
+	Marker      string // the HTML comment that finds the comment again; "" is Marker
+	Budget      int    // characters; 0 is 60,000, at least 20,000
 }
 
 // Marker begins every comment, so that the next run finds it.
@@ -58,14 +61,10 @@ func Markdown(w io.Writer, r *gate.Result, o MarkdownOptions) error {
 	if o.Budget < minBudget {
 		return fmt.Errorf("budget of %d characters: want %d at least", o.Budget, minBudget)
 	}
-	if o.SpecURL != "" {
-		u, err := url.Parse(o.SpecURL)
-		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-			return fmt.Errorf("spec address %q: want an http or https address", o.SpecURL)
+	for _, to := range []*string{&o.SpecURL, &o.BaseSpecURL} {
+		if err := escapeURL(to); err != nil {
+			return err
 		}
-		u.Fragment = ""
-		// url.URL leaves these as they are, and Markdown does not.
-		o.SpecURL = strings.NewReplacer("(", "%28", ")", "%29", "*", "%2A", "_", "%5F", "|", "%7C", "'", "%27").Replace(u.String())
 	}
 	c := &comment{v: newView(r), o: o}
 	s, err := c.fit()
@@ -74,6 +73,22 @@ func Markdown(w io.Writer, r *gate.Result, o MarkdownOptions) error {
 	}
 	_, err = io.WriteString(w, s)
 	return err
+}
+
+// escapeURL checks the address of a spec, if there is one, and makes it fit for
+// Markdown.
+func escapeURL(to *string) error {
+	if *to == "" {
+		return nil
+	}
+	u, err := url.Parse(*to)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return fmt.Errorf("spec address %q: want an http or https address", *to)
+	}
+	u.Fragment = ""
+	// url.URL leaves these as they are, and Markdown does not.
+	*to = strings.NewReplacer("(", "%28", ")", "%29", "*", "%2A", "_", "%5F", "|", "%7C", "'", "%27").Replace(u.String())
+	return nil
 }
 
 // comment is a comment being written.
@@ -148,6 +163,7 @@ func (c *comment) head(most int) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s Parity %s: %s\n\n", icon, word, v.headline(markdown))
+	b.WriteString(c.specNote(min(most, shownChanges)))
 	b.WriteString(c.subline() + "\n\n")
 	counts := "**" + v.statusCounts() + "**"
 	if v.counts[gate.Passed] == len(v.rows) && r.Outcome == gate.Pass {
@@ -216,7 +232,7 @@ func (c *comment) subline() string {
 	}
 	spec := specLine(markdown, r.Spec)
 	if o.SpecURL != "" && r.Spec.Path != "" {
-		spec = joined(", ", "["+code(r.Spec.Path)+"]("+o.SpecURL+")", presetLine(markdown, r.Spec))
+		spec = joined(", ", "["+code(r.Spec.Path)+"]("+o.SpecURL+")", judgedBy(markdown, r.Spec), presetLine(markdown, r.Spec))
 	}
 	return strings.Join(append(parts, "spec "+spec), " · ")
 }

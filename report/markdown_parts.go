@@ -72,15 +72,15 @@ func (c *comment) tableRow(w row) string {
 	return fmt.Sprintf("| %s %s | %s | – | %s | %s | – | %s |\n", mark(w.cp.Status), name, what, head, limit, use)
 }
 
-// line names the spec's line of a limit, linked where the spec has an address.
+// line names the spec's line of a limit, linked where that spec has an address.
 func (c *comment) line(l *gate.AppliedLimit) string {
 	switch {
 	case l.Line <= 0:
 		return ""
-	case c.o.SpecURL == "":
-		return fmt.Sprintf(" (L%d)", l.Line)
+	case byBase(c.v.r.Spec, l):
+		return " (base " + lineLink(l.Line, c.o.BaseSpecURL) + ")"
 	}
-	return fmt.Sprintf(" ([L%d](%s#L%d))", l.Line, c.o.SpecURL, l.Line)
+	return " (" + lineLink(l.Line, c.o.SpecURL) + ")"
 }
 
 // tableNote says what the table leaves out.
@@ -102,6 +102,7 @@ func (c *comment) details() []detail {
 	if lines := c.v.outputs(markdown); len(lines) > 0 {
 		add("The failed engine's last output", "- "+strings.Join(lines, "\n- "))
 	}
+	add("Changes of the spec", c.foldedChanges())
 	add("Drift by depth", c.drift())
 	add("What the diagnosis rests on", c.evidence())
 	add("Noise and flips of the top token", c.noise())
@@ -187,6 +188,9 @@ func (c *comment) environment() string {
 	}
 	if r.Spec.Digest != "" {
 		list = append(list, "Spec SHA-256 "+code(prefix(r.Spec.Digest, 12)))
+	}
+	if r.Spec.JudgedBy != "" {
+		list = append(list, "Base branch's spec SHA-256 "+code(prefix(r.Spec.JudgedBy, 12)))
 	}
 	return bullets(atMost(list, 30))
 }

@@ -24,6 +24,8 @@ var samples = []struct {
 	{"incomplete-missing", missingCheckpoint},
 	{"garbage-partial", partialLogs},
 	{"fail-nan", nan},
+	{"fail-loosened", loosened},
+	{"pass-approved", approved},
 	{"large", large},
 	{"hostile", hostile},
 }

@@ -94,6 +94,7 @@ func (t *text) verdict() {
 	} else {
 		t.b.WriteString(strings.Repeat(" ", len(word)+2) + t.wrap(t.v.statusCounts(), len(word)+2) + "\n")
 	}
+	t.specLines()
 	t.lines("Why", t.v.reasons(plain, t.most(6)))
 	if s := t.v.firstDivergence(plain); s != "" {
 		t.lines("First divergence", []string{s})

@@ -9,6 +9,7 @@ import (
 func (a *app) judgeCommand() *cobra.Command {
 	var out output
 	var specPath string
+	var by judgeBy
 	cmd := &cobra.Command{
 		Use:   "judge RESULTS.json --spec SPEC",
 		Short: "Judge a saved run under another spec",
@@ -16,9 +17,13 @@ func (a *app) judgeCommand() *cobra.Command {
 running or measuring anything: limits, findings and outcome are replaced.
 
 Only the spec's tolerances and requirements apply. What it skips or masks
-decides what is measured, so changing that needs a new run or compare.`,
+decides what is measured, so changing that needs a new run or compare.
+
+With --judge-by the spec of the base branch judges where SPEC differs from it, as
+in paritygate run.`,
 		Example: `  paritygate judge out/results.json --spec strict.yaml
-  paritygate judge out/results.json --spec strict.yaml --format json --out judged`,
+  paritygate judge out/results.json --spec strict.yaml --format json --out judged
+  paritygate judge out/results.json --spec parity.yaml --judge-by base.yaml`,
 		Args:              exactArgs("RESULTS.json"),
 		ValidArgsFunction: completeFiles("json"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -33,11 +38,17 @@ decides what is measured, so changing that needs a new run or compare.`,
 			if err != nil {
 				return err
 			}
-			gate.Judge(r, s)
+			two, err := by.load(s)
+			if err != nil {
+				return err
+			}
+			gate.JudgeBy(r, s, two.base, two.approved)
+			two.note(r)
 			return a.emit(r, &out)
 		},
 	}
 	addSpecFlag(cmd, &specPath, "the spec `FILE` to judge under")
+	by.add(cmd)
 	out.add(cmd, true)
 	return cmd
 }
