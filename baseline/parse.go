@@ -113,13 +113,11 @@ func whatIsWrong(data []byte, name string, d *Document, err error) error {
 		return at(offset, msg)
 	}
 	var kind *json.UnmarshalTypeError
-	if e := json.Unmarshal(data, &head); e == nil || errors.As(e, &kind) {
-		switch {
-		case head.Version == nil:
-			return &Error{name, 0, `no baseline of paritygate: it lacks the number "paritygate_baseline"`}
-		case *head.Version != Version:
-			return &Error{name, 0, fmt.Sprintf("version %d of the format: this paritygate reads version %d", *head.Version, Version)}
-		}
+	if e := json.Unmarshal(data, &head); e != nil || head.Version == nil {
+		return &Error{name, 0, `no baseline of paritygate: it lacks the number "paritygate_baseline"`}
+	}
+	if *head.Version != Version {
+		return &Error{name, 0, fmt.Sprintf("version %d of the format: this paritygate reads version %d", *head.Version, Version)}
 	}
 	switch {
 	case errors.As(err, &kind):
