@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/paritygate/paritygate/gate"
 	"github.com/paritygate/paritygate/report/github/githubtest"
 )
 
@@ -190,15 +191,21 @@ func (c *change) wantReports(r result) {
 			c.t.Errorf("%s: %v %v", name, info, err)
 		}
 	}
-	res, err := readResults(filepath.Dir(r.outputs["results"]), resultsFile)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	s := res.Source
+	s := c.results(r).Source
 	if s == nil || s.Repository != "octo/engine" || s.Event != "pull_request" || s.PullRequest != c.pull.Number || s.Head != c.head || s.Base != c.base ||
 		s.RunID != 77 || s.RunAttempt != 2 {
 		c.t.Errorf("source %+v", s)
 	}
+}
+
+// results is the results.json that the outputs name.
+func (c *change) results(r result) *gate.Result {
+	c.t.Helper()
+	res, err := readResults(filepath.Dir(r.outputs["results"]), resultsFile)
+	if err != nil {
+		c.t.Fatalf("%v\n%s", err, c.log.String())
+	}
+	return res
 }
 
 // wantNoToken looks for the token in everything that a step left behind: the

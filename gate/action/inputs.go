@@ -43,7 +43,7 @@ type Inputs struct {
 	FailOn           string               `json:"fail_on"`
 	Args             []string             `json:"args"`
 	JudgeBy          string               `json:"judge_by"`
-	ApproveSpec      string               `json:"approve_spec"` // "", "true" or a digest
+	ApproveSpec      string               `json:"approve_spec"` // "", "true" or a digest's first 12 digits or more
 	AllowTarget      bool                 `json:"allow_pull_request_target"`
 	Results          string               `json:"results"`
 	Artifact         string               `json:"artifact"`
@@ -270,7 +270,7 @@ func runArgs(in *Inputs, v string) error {
 	return nil
 }
 
-var digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var digestPattern = regexp.MustCompile(`^[0-9a-f]{12,64}$`)
 
 func approval(in *Inputs, v string) error {
 	v = strings.ToLower(v)
@@ -278,7 +278,7 @@ func approval(in *Inputs, v string) error {
 		v = ""
 	}
 	if v != "" && v != "true" && !digestPattern.MatchString(v) {
-		return fmt.Errorf("%q: want the digest of the spec that the report shows, true, or nothing", v)
+		return fmt.Errorf("%q: want 12 hex digits or more of the spec's digest, as the report shows it, true, or nothing", v)
 	}
 	in.ApproveSpec = v
 	return nil

@@ -80,7 +80,7 @@ func TestInputsRefused(t *testing.T) {
 		{"ARGS", "--judge-by=x", "the Action sets it"},
 		{"ARGS", "--approve-spec", "the Action sets it"},
 		{"JUDGE_BY", "me", "want base or head"},
-		{"APPROVE_SPEC", "abc", "want the digest of the spec"},
+		{"APPROVE_SPEC", "abc", "want 12 hex digits or more of the spec's digest"},
 		{"RESULTS", "results.json", "only mode report reads one, and mode is gate"},
 		{"ARTIFACT", "a/b", "input artifact"},
 		{"WORKING_DIRECTORY", "..", "input working-directory"},

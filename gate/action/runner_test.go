@@ -73,12 +73,16 @@ type job struct {
 	inputs    map[string]string
 	event     string // name
 	payload   string
-	sha       string // GITHUB_SHA
+	sha       string            // GITHUB_SHA
+	action    string            // folder of the Action; "" for this repository
+	secrets   map[string]string // set for the whole job
 	api       string
 	token     string // github.token
 	cancel    string // the step that is cancelled, and after how long
 	after     time.Duration
 	only      string // the last step to run, "" for all
+	// credential is the user that steps run as, nil for the test's own.
+	credential *syscall.Credential
 	// before is called before a step's script; tests look at the machine there.
 	before func(step string)
 
@@ -121,9 +125,12 @@ func newJob(t *testing.T, workspace string) *job {
 func (j *job) run() result {
 	j.t.Helper()
 	m := readManifest(j.t)
-	repo, err := filepath.Abs("../..")
-	if err != nil {
-		j.t.Fatal(err)
+	repo := j.action
+	if repo == "" {
+		var err error
+		if repo, err = filepath.Abs("../.."); err != nil {
+			j.t.Fatal(err)
+		}
 	}
 	eventPath := filepath.Join(j.temp, "_github_workflow", "event.json")
 	if err := os.WriteFile(eventPath, []byte(j.payload), 0o644); err != nil {
@@ -181,8 +188,13 @@ func (j *job) script(i int, s manifestStep, st *stepState, repo, eventPath strin
 	for name, prefix := range map[string]string{"GITHUB_ENV": "set_env_", "GITHUB_PATH": "add_path_", "GITHUB_OUTPUT": "set_output_",
 		"GITHUB_STATE": "save_state_", "GITHUB_STEP_SUMMARY": "step_summary_"} {
 		files[name] = filepath.Join(j.temp, "_runner_file_commands", fmt.Sprintf("%s%d", prefix, i))
-		if err := os.WriteFile(files[name], nil, 0o644); err != nil {
+		if err := os.WriteFile(files[name], nil, 0o666); err != nil {
 			t.Fatal(err)
+		}
+		if j.credential != nil {
+			if err := os.Chown(files[name], int(j.credential.Uid), int(j.credential.Gid)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	script := filepath.Join(j.temp, fmt.Sprintf("script-%d.sh", i))
@@ -198,6 +210,7 @@ func (j *job) script(i int, s manifestStep, st *stepState, repo, eventPath strin
 			env[k] = v
 		}
 	}
+	set(j.secrets)
 	set(j.env)
 	set(map[string]string{
 		"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": j.workspace, "RUNNER_TEMP": j.temp, "GITHUB_ACTION_PATH": repo,
@@ -231,7 +244,7 @@ func (j *job) wait(id string, cmd *exec.Cmd, st *stepState) int {
 	j.t.Helper()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: j.credential}
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
 		j.t.Fatal(err)
