@@ -37,8 +37,8 @@ func addCheckpoints(r *Result, prompt string, ms []*measured) {
 }
 
 func newCheckpoint(prompt string, m *measured) Checkpoint {
-	c := Checkpoint{Prompt: prompt, Name: m.name, Rows: len(m.positions), Width: m.ref.Width, Compared: m.elements,
-		RefDType: m.ref.DType.String(), CandDType: m.cand.DType.String(), NonFinite: m.measures.Mismatch,
+	c := Checkpoint{Prompt: prompt, Name: m.name, Rows: len(m.positions), LastPosition: m.positions[len(m.positions)-1],
+		Width: m.ref.Width, Compared: m.elements, RefDType: m.ref.DType.String(), CandDType: m.cand.DType.String(), NonFinite: m.measures.Mismatch,
 		Metrics: map[string]Value{}, Where: whereOf(m), Profile: m.profile.records(), Limits: []AppliedLimit{}, Findings: []Finding{}, Status: Unmeasured}
 	for _, info := range metric.All() {
 		if v, ok := metricOf(m, info); ok {

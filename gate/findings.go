@@ -13,8 +13,9 @@ import (
 
 // broken is the finding of a limit that does not hold.
 func broken(c *Checkpoint, a spec.Applied, l AppliedLimit) Finding {
+	at := positionOf(c, a, l)
 	a.Value = float64(l.Limit)
-	f := Finding{Rule: a.Condition(), Level: a.Level, Prompt: c.Prompt, Checkpoint: c.Name, Position: positionOf(c, l),
+	f := Finding{Rule: a.Condition(), Level: a.Level, Prompt: c.Prompt, Checkpoint: c.Name, Position: at,
 		Metric: a.Metric, Value: l.Value, Limit: l.Limit, Source: a.Source, Line: a.Line}
 	switch {
 	case math.IsNaN(float64(l.Value)):
@@ -44,8 +45,9 @@ func number(name string, v Value) string {
 
 // positionOf is the first position that breaks the limit itself, or else the
 // one that contributes most; −1 when the rows are not known.
-func positionOf(c *Checkpoint, l AppliedLimit) int {
+func positionOf(c *Checkpoint, a spec.Applied, l AppliedLimit) int {
 	figure := func(p ProfilePoint) Value { return p.RelL2 }
+	limit := func(ProfilePoint) Value { return l.Limit }
 	switch l.Metric {
 	case "max_abs":
 		figure = func(p ProfilePoint) Value { return p.MaxAbs }
@@ -53,12 +55,16 @@ func positionOf(c *Checkpoint, l AppliedLimit) int {
 		figure = func(p ProfilePoint) Value { return p.Added }
 	case "top1_agreement":
 		return firstRealFlip(c)
-	case "rel_l2", "position_rms", "worst_position":
+	case "worst_position":
+		if a.Unit > 0 { // each row has its own
+			limit = func(p ProfilePoint) Value { return Value(round9(a.Value * rowUnit(a.Unit, p.Position))) }
+		}
+	case "rel_l2", "position_rms":
 	default:
 		return c.Where.WorstPosition
 	}
 	for _, p := range c.Profile {
-		if !(figure(p) <= l.Limit) {
+		if !(figure(p) <= limit(p)) {
 			return p.Position
 		}
 	}

@@ -64,7 +64,10 @@ func judgeCheckpoint(c *Checkpoint, limits []spec.Applied, widen float64, garbag
 	}
 	for _, a := range limits {
 		if a.Line == 0 && a.Source != oracleSource {
-			a = widened(a, widen*shortPrompt(a.Metric, c.Rows))
+			var says bool
+			if a, says = fewRows(widened(a, widen), c); !says {
+				continue
+			}
 		}
 		l, ok := apply(c, a)
 		if !ok {
@@ -133,15 +136,6 @@ func widened(a spec.Applied, by float64) spec.Applied {
 	return a
 }
 
-// shortPrompt widens limits on figures that gather over the positions: of a few
-// rows they are as uncertain as any average of few.
-func shortPrompt(metric string, rows int) float64 {
-	if (metric == "scale" || metric == "worst_channel") && rows > 0 {
-		return math.Sqrt(1 + 8/float64(rows))
-	}
-	return 1
-}
-
 // apply holds one limit against one checkpoint; false when the metric was not
 // measured there.
 func apply(c *Checkpoint, a spec.Applied) (AppliedLimit, bool) {
@@ -152,7 +146,11 @@ func apply(c *Checkpoint, a spec.Applied) (AppliedLimit, bool) {
 	info, _ := metric.Lookup(a.Metric)
 	l := AppliedLimit{Metric: a.Metric, Value: value, Limit: Value(a.Value), Level: a.Level, Source: a.Source, Line: a.Line}
 	if a.Unit > 0 {
-		floor, ok := explained(c, a.Metric, a.Unit)
+		at := c.LastPosition
+		if a.Metric == "worst_position" {
+			at, l.Value = nearestRow(c, value, a.Unit)
+		}
+		floor, ok := explained(c, a.Metric, a.Unit, at)
 		if !ok {
 			return AppliedLimit{}, false
 		}
@@ -162,34 +160,6 @@ func apply(c *Checkpoint, a spec.Applied) (AppliedLimit, bool) {
 	l.Use = Value(useOf(info, float64(l.Value), float64(l.Limit)))
 	return l, true
 }
-
-// explained is how large a metric may be by rounding alone, for one engine of
-// unit roundoff u against an exact one:
-//
-//	added         √(u² + (u/2 · ‖r_i‖/‖r_i−r_{i−1}‖)² + inherited²)
-//	position_rms  √((u/2)² + inherited²)
-//
-// The layer's own arithmetic errs by about u of what it adds; adding it to the
-// stream rounds the whole stream; and an input that is off by a share gives an
-// output that is off by about that share.
-func explained(c *Checkpoint, name string, u float64) (float64, bool) {
-	g := c.Growth
-	if g == nil {
-		return 0, false
-	}
-	switch name {
-	case "added":
-		if g.Stride == 0 {
-			return 0, false
-		}
-		return math.Sqrt(u*u + sq(u/2*float64(g.Stride)) + sq(float64(g.Inherited))), true
-	case "position_rms":
-		return math.Sqrt(sq(u/2) + sq(float64(g.InheritedRMS))), true
-	}
-	return 0, false
-}
-
-func sq(x float64) float64 { return x * x }
 
 // useOf is how much of its limit a value takes: 1 at the limit. For metrics that
 // are better when higher it is the share of the allowed loss.

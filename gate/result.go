@@ -235,14 +235,15 @@ type Divergence struct {
 
 // Checkpoint is what was measured and judged at one checkpoint of one prompt.
 type Checkpoint struct {
-	Prompt    string `json:"prompt"`            // name
-	Name      string `json:"name"`              // canonical name
-	Order     int    `json:"order"`             // place in the forward pass, from 0
-	Rows      int    `json:"rows"`              // positions compared
-	Width     int    `json:"width"`             // elements of a whole row
-	Compared  int    `json:"compared_elements"` // elements of a row that took part; less than width in a partial log
-	RefDType  string `json:"reference_dtype"`   // of the stored values
-	CandDType string `json:"candidate_dtype"`   // of the stored values
+	Prompt       string `json:"prompt"`            // name
+	Name         string `json:"name"`              // canonical name
+	Order        int    `json:"order"`             // place in the forward pass, from 0
+	Rows         int    `json:"rows"`              // positions compared
+	LastPosition int    `json:"last_position"`     // largest position compared; 0 with none
+	Width        int    `json:"width"`             // elements of a whole row
+	Compared     int    `json:"compared_elements"` // elements of a row that took part; less than width in a partial log
+	RefDType     string `json:"reference_dtype"`   // of the stored values
+	CandDType    string `json:"candidate_dtype"`   // of the stored values
 	// NonFinite counts pairs that cannot be subtracted (a NaN or infinity that
 	// the other side does not have): they fail every tolerance.
 	NonFinite int64 `json:"non_finite"`

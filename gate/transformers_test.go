@@ -3,13 +3,16 @@ package gate_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/paritygate/paritygate/gate"
 	"github.com/paritygate/paritygate/gate/engine/enginetest"
+	"github.com/paritygate/paritygate/gate/spec"
 )
 
 // torchYAML is a spec with llama.cpp, strict, as the reference and transformers
@@ -51,6 +54,69 @@ func TestTransformersLlamaCPP(t *testing.T) {
 			if r.Outcome != gate.Pass {
 				t.Errorf("outcome %s: %s", r.Outcome, strings.Join(r.Reasons, "; "))
 			}
+		})
+	}
+}
+
+// Far into a prompt the engines' angles, which each computes in f32 in its own
+// way, are off by 60 times f32's unit. That is no bug: the pairs pass, with room,
+// although some row errs by more than it might at position 0.
+func TestTransformersFarIntoAPrompt(t *testing.T) {
+	var l sync.Mutex
+	most := 0.0 // times what a row at position 0 may err
+	t.Run("pairs", func(t *testing.T) {
+		for _, arch := range rotating {
+			t.Run(arch, func(t *testing.T) {
+				t.Parallel()
+				r := runSpec(t, torchYAML(t, weights(t, arch, "f32"), enginetest.ZooHF(t, arch), "dtype: f32", ids("listing", listing)))
+				wholly(t, r)
+				if r.Outcome != gate.Pass || r.Spec.Preset != "f32" {
+					t.Errorf("outcome %s under %s: %s", r.Outcome, r.Spec.Preset, strings.Join(r.Reasons, "; "))
+				}
+				l.Lock()
+				defer l.Unlock()
+				for _, c := range r.Checkpoints {
+					for _, a := range c.Limits {
+						if a.Level == "fail" && a.Metric != "top1_agreement" && float64(a.Use) > 1/room {
+							t.Errorf("%s: %s is %.2g of its limit %.3g: too near for a sound pair", c.Name, a.Metric, float64(a.Use), float64(a.Limit))
+						}
+					}
+					if c.Name != "logits" {
+						most = max(most, float64(c.Metrics["worst_position"])/(30*math.Sqrt2*spec.Unit("f32")))
+					}
+				}
+			})
+		}
+	})
+	t.Logf("a row errs by %.2f times what f32 allows where nothing turns", most)
+	if most < 1 {
+		t.Errorf("no row errs by more than %.2f times that: this prompt shows nothing", most)
+	}
+}
+
+// rotating are the models with rotary embeddings.
+var rotating = []string{"llama", "qwen2", "phi3", "granite"}
+
+// What the angles explain hides no mistake in them: a RoPE base 0.01 % off fails,
+// at the first layer.
+func TestTransformersFarIntoAPromptBug(t *testing.T) {
+	for _, arch := range rotating {
+		t.Run(arch, func(t *testing.T) {
+			t.Parallel()
+			wrong := edited(t, arch, "rope-10001-f32", enginetest.Widen, enginetest.SetKV("rope.freq_base", float32(10001)))
+			r := runSpec(t, torchYAML(t, wrong, enginetest.ZooHF(t, arch), "dtype: f32", ids("listing", listing)))
+			wholly(t, r)
+			first := r.FirstDivergence
+			if r.Outcome != gate.Fail || first == nil || first.Checkpoint != "layer_0_output" || first.Position == 0 {
+				t.Fatalf("outcome %s, first divergence %+v", r.Outcome, first)
+			}
+			if use := useOf(r, "worst_position"); use < 5 {
+				t.Errorf("a row takes %.2g of its limit: want at least 5 times as much as is allowed", use)
+			}
+			if len(r.Diagnosis) == 0 || r.Diagnosis[0].Kind != "rope_or_mask" {
+				t.Errorf("diagnosis %+v", r.Diagnosis)
+			}
+			t.Logf("worst_position is %.0f times its limit", useOf(r, "worst_position"))
 		})
 	}
 }

@@ -64,7 +64,7 @@ func finish(r *gate.Result, o gate.Outcome, reasons ...string) *gate.Result {
 // hidden is a judged hidden state of one prompt.
 func hidden(prompt, name string, order int, rel, before, limit float64) gate.Checkpoint {
 	c := gate.Checkpoint{
-		Prompt: prompt, Name: name, Order: order, Rows: 64, Width: 896, Compared: 896, RefDType: "F32", CandDType: "F32",
+		Prompt: prompt, Name: name, Order: order, Rows: 64, LastPosition: 63, Width: 896, Compared: 896, RefDType: "F32", CandDType: "F32",
 		Metrics: map[string]gate.Value{"rel_l2": gate.Value(rel), "max_abs": gate.Value(rel * 7.3),
 			"cosine": gate.Value(1 - rel*rel/2), "added": gate.Value(math.Abs(rel-before) * 4.1)},
 		Where:   gate.Where{MaxAbsPosition: 12, MaxAbsElement: 301, WorstChannel: 301, WorstPosition: 63},
@@ -104,7 +104,7 @@ func judge(c *gate.Checkpoint, name string, limit float64, level string, line in
 // logits is a judged logits checkpoint.
 func logits(prompt string, order int, top1 float64, flips ...gate.Flip) gate.Checkpoint {
 	c := gate.Checkpoint{
-		Prompt: prompt, Name: "logits", Order: order, Rows: 64, Width: 151936, Compared: 151936, RefDType: "F32", CandDType: "F32",
+		Prompt: prompt, Name: "logits", Order: order, Rows: 64, LastPosition: 63, Width: 151936, Compared: 151936, RefDType: "F32", CandDType: "F32",
 		Metrics: map[string]gate.Value{"rel_l2": 0.0021, "max_abs": 0.0413, "top1_agreement": gate.Value(top1),
 			"topk_overlap": 0.994, "kl.mean": 0.000121, "kl.p99": 0.0019, "kl.max": 0.00311, "rank_correlation": 0.99984},
 		Where:  gate.Where{MaxAbsPosition: 3, MaxAbsElement: 1202, WorstChannel: -1, WorstPosition: 40},

@@ -183,7 +183,7 @@ func limitTable(s *spec.Spec) string {
 			continue
 		}
 		for i, l := range limits {
-			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", []string{c.title, ""}[min(i, 1)], l.Level, condition(l.Metric, l.Value), l.Place())
+			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", []string{c.title, ""}[min(i, 1)], l.Level, applied(l), l.Place())
 		}
 	}
 	for _, r := range s.Tolerances.Rules {
@@ -218,6 +218,15 @@ func ruleLine(w *tabwriter.Writer, r spec.Rule, l spec.Limit, level string, firs
 		what = l.Metric + " off"
 	}
 	fmt.Fprintf(w, "  %s\t%s\t%s\t%s:%d\n", title, level, what, r.Source, l.Line)
+}
+
+// applied is what must hold; a preset's limit may be a multiple of what rounding
+// explains at the checkpoint.
+func applied(l spec.Applied) string {
+	if l.Unit > 0 {
+		return l.Metric + " <= " + number(l.Value) + " × rounding"
+	}
+	return condition(l.Metric, l.Value)
 }
 
 // condition is "rel_l2 <= 1%".

@@ -16,9 +16,9 @@ func TestPresetsDocumented(t *testing.T) {
 	doc := string(b)
 	lines := []string{
 		fmt.Sprintf("| `embedding` | `rel_l2` %v u, `worst_position` %v u |", embeddingTimes, embeddingRow),
-		fmt.Sprintf("| `layer_*_output` | `added` %v × floor, `scale` %v u, `worst_channel` %v u, `worst_position` %v u |", addedTimes, scaleTimes, channelTimes, positionTimes),
-		fmt.Sprintf("| `final_norm` | `position_rms` %v × floor, `scale` %v u, `worst_channel` %v u, `worst_position` %v u |", normTimes, normScaleTimes, channelTimes, positionTimes),
-		fmt.Sprintf("| `logits` | `position_rms` %v × floor, `scale` %v u, `worst_position` %v u, `top1_agreement` 100 %% |", logitsTimes, logitsScale, logitsPosition),
+		fmt.Sprintf("| `layer_*_output` | `added` %v × floor, `scale` %v × floor, `worst_channel` %v × floor, `worst_position` %v × floor |", addedTimes, scaleTimes, channelTimes, positionTimes),
+		fmt.Sprintf("| `final_norm` | `position_rms` %v × floor, `scale` %v × floor, `worst_channel` %v × floor, `worst_position` %v × floor |", normTimes, normScaleTimes, channelTimes, positionTimes),
+		fmt.Sprintf("| `logits` | `position_rms` %v × floor, `scale` %v × floor, `worst_position` %v × floor, `top1_agreement` 100 %% |", logitsTimes, logitsScale, logitsPosition),
 	}
 	for _, p := range table {
 		lines = append(lines, fmt.Sprintf("| `%s` | %.3g | %v | %v |", p.name, p.unit, p.ceiling, p.kl))
