@@ -121,6 +121,7 @@ func TestFileAnswers(t *testing.T) {
 		{"base64 in lines", []http.HandlerFunc{json(`{"type":"file","size":6,"encoding":"base64","content":"%s\n%s\n"}`, hello[:4], hello[4:])}, []string{file}, "hello\n", ""},
 		{"content left out", []http.HandlerFunc{json(`{"type":"file","size":6,"encoding":"none","content":"","sha":%q}`, sha('d')), json(`{"size":6,"encoding":"base64","content":%q}`, hello)}, []string{file, blob}, "hello\n", ""},
 		{"no encoding", []http.HandlerFunc{json(`{"type":"file","size":6,"sha":%q}`, sha('d')), json(`{"encoding":"base64","content":%q}`, hello)}, []string{file, blob}, "hello\n", ""},
+		{"empty, without an encoding", []http.HandlerFunc{json(`{"type":"file","size":0,"encoding":"none"}`)}, []string{file}, "", ""},
 		{"blob in another encoding", []http.HandlerFunc{json(`{"type":"file","size":6,"encoding":"none","sha":%q}`, sha('d')), json(`{"encoding":"utf-8","content":"hello\n"}`)}, []string{file, blob}, "", `sends its content as "utf-8"`},
 		{"blob refused", []http.HandlerFunc{json(`{"type":"file","size":6,"encoding":"none","sha":%q}`, sha('d')), answer(404, "Not Found")}, []string{file, blob}, "", "GitHub answered 404"},
 		{"submodule", []http.HandlerFunc{json(`{"type":"submodule","size":0}`)}, []string{file}, "", "is a submodule"},

@@ -77,7 +77,6 @@ func (c *Client) resolveRun(ctx context.Context, ev *Event) error {
 			return fmt.Errorf("pull requests of commit %s: %s", ev.Head, c.explain(err))
 		}
 		found = ev.matching(of)
-		pulls = append(pulls, of...)
 	}
 	pull, err := ev.choose(found)
 	if err != nil {

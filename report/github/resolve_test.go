@@ -79,12 +79,12 @@ func TestResolve(t *testing.T) {
 			w.repo.Commit("release", "Release", nil)
 			w.repo.AddPullRequest(githubtest.PullRequest{HeadRef: "topic", BaseRef: "release"})
 			return "acme/engine", "topic", w.own.HeadSHA
-		}, change: func(ev *Event) { ev.sourcePulls = []int{3} }, want: func(*scene) int { return 3 }},
+		}, change: func(ev *Event) { ev.sourcePulls = []int{1, 99} }, want: func(*scene) int { return 1 }},
 		{name: "two open, and the run names both", set: func(_ *testing.T, w *scene) (string, string, string) {
 			w.repo.Commit("release", "Release", nil)
 			w.repo.AddPullRequest(githubtest.PullRequest{HeadRef: "topic", BaseRef: "release"})
 			return "acme/engine", "topic", w.own.HeadSHA
-		}, change: func(ev *Event) { ev.sourcePulls = []int{1, 3} }, text: "can be told"},
+		}, change: func(ev *Event) { ev.sourcePulls = []int{3, 1} }, text: "can be told"},
 		{name: "pushed over", set: func(_ *testing.T, w *scene) (string, string, string) {
 			old := w.own.HeadSHA
 			w.repo.Commit("topic", "More", map[string]string{"more": "1"})
@@ -178,12 +178,18 @@ func TestResolveAsksNothing(t *testing.T) {
 
 func TestResolveComment(t *testing.T) {
 	w := newScene(t)
-	c := w.after(t, "", "", "", func(ev *Event) { ev.Name, ev.PullRequest, ev.SourceEvent = "issue_comment", w.foreign.Number, "" })
+	c := w.after(t, "", "", "", func(ev *Event) {
+		ev.Name, ev.PullRequest, ev.SourceEvent, ev.Labels = "issue_comment", w.own.Number, "", []string{"old"}
+	})
 	if err := c.Resolve(context.Background(), c.ev); err != nil {
 		t.Fatal(err)
 	}
-	if p := w.foreign; c.ev.Head != p.HeadSHA || c.ev.HeadRef != "topic" || c.ev.HeadRepo != "mallory/engine" || c.ev.Base != p.BaseSHA || c.ev.BaseRef != "main" || !c.ev.Fork() {
+	if p := w.own; c.ev.Head != p.HeadSHA || c.ev.HeadRef != "topic" || c.ev.HeadRepo != "acme/engine" || c.ev.Base != p.BaseSHA || c.ev.BaseRef != "main" || c.ev.Fork() || !slices.Equal(c.ev.Labels, p.Labels) {
 		t.Errorf("%+v", c.ev)
+	}
+	c.ev.PullRequest, c.ev.Head, c.ev.HeadRepo = w.foreign.Number, "", ""
+	if err := c.Resolve(context.Background(), c.ev); err != nil || c.ev.HeadRepo != "mallory/engine" || !c.ev.Fork() || c.ev.Labels != nil {
+		t.Errorf("%v, %+v", err, c.ev)
 	}
 	c.ev.PullRequest, c.ev.Head = 77, ""
 	if err := c.Resolve(context.Background(), c.ev); err == nil || !strings.Contains(err.Error(), "pull request 77: GitHub answered 404") || c.ev.Head != "" {
@@ -234,8 +240,11 @@ func TestResolvePages(t *testing.T) {
 	a := sha('a')
 	elsewhere := pullJSON(4, "open", a, of)
 	elsewhere["base"].(map[string]any)["repo"] = map[string]any{"full_name": "other/engine"}
-	noBase := pullJSON(4, "open", a, of)
-	noBase["base"].(map[string]any)["sha"] = "main"
+	badBase, noBase, capitals, renamed := pullJSON(4, "open", a, of), pullJSON(4, "open", a, of), pullJSON(4, "open", strings.ToUpper(a), map[string]any{"full_name": "ACME/Engine"}), pullJSON(4, "open", sha('c'), of)
+	badBase["base"].(map[string]any)["sha"] = "main"
+	noBase["base"].(map[string]any)["sha"] = ""
+	capitals["base"].(map[string]any)["repo"] = map[string]any{"full_name": "Acme/ENGINE"}
+	renamed["head"].(map[string]any)["ref"] = "other"
 	tests := []struct {
 		name  string
 		pulls []map[string]any
@@ -245,7 +254,11 @@ func TestResolvePages(t *testing.T) {
 		{"on the third page", []map[string]any{pullJSON(1, "closed", sha('c'), of), pullJSON(2, "closed", sha('d'), of), pullJSON(3, "closed", sha('c'), nil), pullJSON(4, "closed", sha('c'), of), pullJSON(5, "open", a, of)}, 5, ""},
 		{"its repository is gone", []map[string]any{pullJSON(4, "open", a, nil)}, 0, "no pull request"},
 		{"of another repository", []map[string]any{elsewhere}, 0, "no pull request"},
-		{"a base that is no commit", []map[string]any{noBase}, 0, "GitHub's answer on pull request 4: base commit"},
+		{"capitals", []map[string]any{capitals}, 4, ""},
+		{"moved on", []map[string]any{pullJSON(4, "closed", sha('c'), of), pullJSON(5, "open", sha('d'), of)}, 0, "as its head: pull request 5 has moved on to " + sha('d')},
+		{"nothing that has moved on", []map[string]any{pullJSON(4, "closed", sha('c'), of), pullJSON(5, "open", a, nil), renamed, elsewhere}, 0, "as its head$"},
+		{"no base", []map[string]any{noBase}, 0, "names no pull request"},
+		{"a base that is no commit", []map[string]any{badBase}, 0, "GitHub's answer on pull request 4: base commit"},
 		{"number 0", []map[string]any{pullJSON(0, "open", a, of)}, 0, "names no pull request"},
 		{"the last of too many", append(slices.Repeat([]map[string]any{pullJSON(1, "closed", sha('c'), of)}, 2*maxPullPages), pullJSON(5, "open", a, of)), 0, "more than 1000 pull requests"},
 	}
@@ -256,7 +269,7 @@ func TestResolvePages(t *testing.T) {
 				*ev = Event{Name: "workflow_run", Owner: "acme", Repo: "engine", APIURL: s.web.URL, Head: a, HeadRepo: "acme/engine", HeadRef: "topic", SourceEvent: "pull_request"}
 			})
 			err := c.Resolve(context.Background(), c.ev)
-			if c.ev.PullRequest != tt.want || (err == nil) != (tt.text == "") || err != nil && !strings.Contains(err.Error(), tt.text) {
+			if c.ev.PullRequest != tt.want || (err == nil) != (tt.text == "") || err != nil && !strings.Contains(err.Error()+"$", tt.text) {
 				t.Errorf("pull request %d, error %v", c.ev.PullRequest, err)
 			}
 		})
@@ -346,6 +359,9 @@ func TestVerify(t *testing.T) {
 		{name: "made by the run that reports", source: func(s *gate.Source, _ *scene) { s.Event, s.RunID, s.RunAttempt = "workflow_run", 11, 1 }, event: func(ev *Event, _ *scene) { ev.Conclusion = "failure" }},
 
 		{name: "pull request's own job", source: func(s *gate.Source, _ *scene) { s.RunID, s.RunAttempt = 11, 1 }, event: ownJob},
+		{name: "pull request's own job, in capitals", source: func(s *gate.Source, _ *scene) {
+			s.RunID, s.RunAttempt, s.Base = 11, 1, strings.ToUpper(s.Base)
+		}, event: ownJob},
 		{name: "pull request's own job, another run", event: ownJob, want: "run,attempt"},
 		{name: "pull request's own job, another base", source: func(s *gate.Source, _ *scene) { s.RunID, s.RunAttempt, s.Base = 11, 1, sha('e') }, event: ownJob, want: "base commit"},
 		{name: "pull request's own job, another pull request", source: func(s *gate.Source, _ *scene) { s.RunID, s.RunAttempt, s.PullRequest = 11, 1, 1 }, event: ownJob, want: "pull request"},
@@ -394,6 +410,19 @@ func TestVerify(t *testing.T) {
 func ownJob(ev *Event, w *scene) {
 	*ev = Event{Name: "pull_request", Owner: "acme", Repo: "engine", RunID: 11, RunAttempt: 1, PullRequest: w.foreign.Number,
 		Head: w.foreign.HeadSHA, Base: w.foreign.BaseSHA, HeadRepo: "mallory/engine", APIURL: ev.APIURL}
+}
+
+func TestClaimError(t *testing.T) {
+	for _, tt := range []struct{ claimed, want string }{
+		{strings.Repeat("x", 100), strings.Repeat("x", 100)},
+		{strings.Repeat("x", 101), strings.Repeat("x", 100) + "…"},
+		{strings.Repeat("x", 99) + "é", strings.Repeat("x", 99) + "…"},
+	} {
+		err := &ClaimError{[]Claim{{"run", tt.claimed, "7"}, {"attempt", "2", "1"}}}
+		if want := fmt.Sprintf(`the result is not this run's; it claims run "%s", GitHub says 7; it claims attempt "2", GitHub says 1`, tt.want); err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
 }
 
 func TestVerifyWithoutSource(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -139,6 +140,18 @@ func cut(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
+// reset makes the client's read fail by itself, other than at an end.
+func reset(w http.ResponseWriter, _ *http.Request) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		return
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	conn.Close()
+}
+
 func cutInBody(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", "1000")
 	_, _ = io.WriteString(w, `{"message":`)
@@ -189,6 +202,8 @@ func TestRetries(t *testing.T) {
 
 		{name: "POST, server error", method: "POST", steps: repeated(1, answer(502, "")), failure: failUnknown, text: "502 Bad Gateway; GitHub may have done it"},
 		{name: "POST, cut", method: "POST", steps: repeated(1, cut), failure: failUnknown, text: "GitHub may have done it"},
+		{name: "POST, reset", method: "POST", steps: repeated(1, reset), failure: failUnknown, text: "GitHub may have done it"},
+		{name: "reset", method: "GET", steps: []http.HandlerFunc{reset, ok}, waits: "1s"},
 		{name: "POST, cut in the answer", method: "POST", steps: repeated(1, cutInBody), failure: failUnknown, text: "GitHub may have done it"},
 		{name: "POST, 503 that says when", method: "POST", steps: repeated(1, answer(503, "", "Retry-After: 1")), failure: failUnknown, text: "503"},
 		{name: "POST, 429", method: "POST", steps: []http.HandlerFunc{limited(429, "Retry-After: 7"), answer(201, "")}, waits: "7s"},
@@ -197,6 +212,8 @@ func TestRetries(t *testing.T) {
 
 		{name: "refused for want of permission", method: "GET", steps: repeated(1, answer(403, "Resource not accessible by integration")), failure: failDenied, text: "403"},
 		{name: "refused with the hour's last request", method: "GET", steps: repeated(1, answer(403, "Resource not accessible by integration", remain0, resetAfter(9), noon)), failure: failDenied, text: "not accessible"},
+		{name: "refused for another reason", method: "GET", steps: repeated(1, answer(403, "Must have admin rights to Repository.", "X-RateLimit-Remaining: 10")), failure: failDenied, text: "admin rights"},
+		{name: "refused without a word", method: "POST", steps: repeated(1, answer(403, "")), failure: failDenied, text: "403"},
 		{name: "wrong token", method: "GET", steps: repeated(1, answer(401, "Bad credentials")), failure: failDenied, text: "401"},
 		{name: "absent", method: "GET", steps: repeated(1, answer(404, "Not Found")), failure: failNotFound, text: "404"},
 		{name: "gone", method: "GET", steps: repeated(1, answer(410, "Gone")), failure: failNotFound, text: "410"},
@@ -204,6 +221,7 @@ func TestRetries(t *testing.T) {
 		{name: "invalid", method: "POST", steps: repeated(1, answer(422, "Validation Failed")), failure: failInvalid, text: "422"},
 
 		{name: "primary limit", method: "GET", steps: []http.HandlerFunc{answer(403, primary, noon, remain0, resetAfter(30)), ok}, waits: "31s"},
+		{name: "primary limit by its header alone", method: "GET", steps: []http.HandlerFunc{answer(403, "no", noon, remain0, resetAfter(30)), ok}, waits: "31s"},
 		{name: "primary limit with 429", method: "GET", steps: []http.HandlerFunc{answer(429, primary, noon, remain0, resetAfter(30)), ok}, waits: "31s"},
 		{name: "primary limit, reset just passed", method: "GET", steps: []http.HandlerFunc{answer(403, primary, noon, remain0, resetAfter(-5)), ok}, waits: "1s"},
 		{name: "primary limit beyond the deadline", method: "GET", steps: repeated(1, answer(403, primary, noon, remain0, resetAfter(2400))), failure: failLimited, text: "primary rate limit is used up: try again in 40m1s, which is longer than there is time"},
@@ -304,7 +322,7 @@ func TestBadCertificate(t *testing.T) {
 	s.Config.ErrorLog = nil
 	defer s.Close()
 	c, w := clientOf(t, s.URL, nil)
-	if err := ask(c, "POST", nil); failureOf(err) != failUnavailable || !strings.Contains(err.Error(), "certificate") {
+	if err := ask(c, "POST", nil); failureOf(err) != failUnavailable || !strings.Contains(err.Error(), "tried once: ") || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("error is %v", err)
 	}
 	if w.String() != "" {
