@@ -39,6 +39,7 @@ var importRules = map[string]importRule{
 	"gate": {project: []string{"gate/trace", "gate/metric", "gate/spec", "gate/engine", "gate/oracle"},
 		others: []string{"golang.org/x/sys", "golang.org/x/sync", "gonum.org/v1/gonum"}},
 	"baseline/store":   {others: []string{"golang.org/x/sys"}},
+	"baseline/golden":  {others: []string{"oras.land/oras-go/v2", "github.com/opencontainers/image-spec", "github.com/opencontainers/go-digest"}},
 	"baseline/lineage": {},
 	"baseline/ledger":  {project: []string{"gate", "baseline", "baseline/lineage", "baseline/store"}},
 	"baseline/bisect":  {},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/paritygate/paritygate/baseline/golden/registrytest"
 	"github.com/paritygate/paritygate/gate/trace"
 )
 
@@ -38,6 +39,8 @@ func TestMain(m *testing.M) {
 //		replaces the seconds that a text report took by TIME
 //	waitfor FILE
 //		waits until a program in the background has written the file
+//	registry
+//		starts an OCI registry, whose address is $REGISTRY
 //
 // $REPO is the repository.
 func TestScripts(t *testing.T) {
@@ -55,10 +58,11 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":   exits,
-			"mktrace": mktrace,
-			"untimed": untimed,
-			"waitfor": waitfor,
+			"exits":    exits,
+			"mktrace":  mktrace,
+			"untimed":  untimed,
+			"waitfor":  waitfor,
+			"registry": startRegistry,
 		},
 	})
 }
@@ -116,6 +120,16 @@ func waitfor(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	ts.Fatalf("%s did not come within 30 s", args[0])
+}
+
+func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: registry")
+	}
+	host, stop, err := registrytest.Start(ts.MkAbs("."))
+	ts.Check(err)
+	ts.Defer(stop)
+	ts.Setenv("REGISTRY", host)
 }
 
 // fakeModel is a toy of a forward pass, the same for the same keys.

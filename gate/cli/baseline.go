@@ -38,7 +38,7 @@ at the remote origin where there is one. The spec names it, or --baseline.`,
 		},
 		RunE: func(*cobra.Command, []string) error { return usagef("no command given") },
 	}
-	cmd.AddCommand(a.baselineUpdate(), a.baselineApprove(), a.baselineShow(), a.baselineDiff(), a.baselineHistory(), a.baselineVerify(), a.baselineGC())
+	cmd.AddCommand(a.baselineUpdate(), a.baselineApprove(), a.baselineShow(), a.baselineDiff(), a.baselineHistory(), a.baselineVerify(), a.baselineGC(), a.goldenCommand())
 	return cmd
 }
 

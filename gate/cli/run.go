@@ -85,6 +85,14 @@ accepts it, for that very state of the file: then the own spec alone counts.`,
 }
 
 func (a *app) runEngines(ctx context.Context, s *spec.Spec, two twoSpecs, h *held, f *runFlags) (*gate.Result, error) {
+	for _, one := range []*spec.Spec{s, two.base} {
+		if one == nil {
+			continue
+		}
+		if err := a.withGoldens(ctx, one); err != nil {
+			return nil, err
+		}
+	}
 	p := a.newProgress()
 	p.start()
 	defer p.end()

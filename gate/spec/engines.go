@@ -38,7 +38,7 @@ var engineFields = []field[Engine]{
 	{"dir", false, pathKind("dir", func(e *Engine) *string { return &e.Dir }), "Working directory of the command."},
 	{"max_output", false, sizeKind("max_output", func(e *Engine) *int64 { return &e.MaxOutput }), "How much of stdout and of stderr is kept."},
 	{"max_trace", false, sizeKind("max_trace", func(e *Engine) *int64 { return &e.MaxTrace }), "Bound of the written trace."},
-	{"path", false, tracePathKind(), "The recorded trace, a file or a folder; {{prompt}} stands for the prompt's name."},
+	{"path", false, tracePathKind(), "The recorded trace, a file or a folder; {{prompt}} stands for the prompt's name. Golden traces in a registry are oci:REGISTRY/REPOSITORY@sha256:DIGEST."},
 	{"mode", false, choiceKind("mode", fixed("probe", "preload"), func(e *Engine) *string { return &e.Mode }), "probe compiles a small program against the user's library; preload captures from an unmodified program."},
 	{"library", false, pathKind("library", func(e *Engine) *string { return &e.Library }), "Folder of the llama.cpp libraries."},
 	{"headers", false, pathKind("headers", func(e *Engine) *string { return &e.Headers }), "Folder of the headers that belong to the library."},
@@ -297,6 +297,9 @@ func passEnvKind() kind[Engine] {
 	}}
 }
 
+// registryScheme begins the name of golden traces: oci:REGISTRY/REPOSITORY@DIGEST.
+const registryScheme = "oci:"
+
 func tracePathKind() kind[Engine] {
 	schema := func() *jsonschema.Schema {
 		s := stringSchema()
@@ -304,7 +307,15 @@ func tracePathKind() kind[Engine] {
 		return s
 	}
 	return kind[Engine]{schema: schema, read: func(d *decoder, n *yaml.Node, e *Engine) {
-		if s, ok := d.text(n, "path"); ok && d.template(n, s, pathVariables) {
+		s, ok := d.text(n, "path")
+		switch {
+		case !ok:
+		case strings.HasPrefix(s, registryScheme):
+			// Golden traces in a registry are no path of this machine.
+			if d.template(n, s, nil) {
+				e.Path = s
+			}
+		case d.template(n, s, pathVariables):
 			e.Path = d.resolve(n, s)
 		}
 	}}

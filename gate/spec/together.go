@@ -41,7 +41,7 @@ func children(n *yaml.Node) []entry {
 }
 
 func (d *decoder) engineInSpec(n *yaml.Node, e Engine, s *Spec) {
-	if e.Adapter == "trace" && e.Path != "" && len(s.Prompts) > 1 && !usesVariable(e.Path, "prompt") {
+	if e.Adapter == "trace" && e.Path != "" && len(s.Prompts) > 1 && !strings.HasPrefix(e.Path, registryScheme) && !usesVariable(e.Path, "prompt") {
 		for _, c := range children(n) {
 			if c.key.Value == "path" {
 				d.errorf(c.value, "one trace for %d prompts: put {{prompt}} into the path, which stands for the prompt's name", len(s.Prompts))
