@@ -24,7 +24,7 @@ func Governing(own, base *spec.Spec, approved bool) (*spec.Spec, error) {
 // that differs from base, the spec of the branch that the change goes into, base
 // judges, with the candidate as own starts it. Own judges the same measurements as
 // well, unless it would have measured otherwise; the worse outcome stands, and the
-// last reason says whose it is. When approved, own alone judges. What differs is
+// second reason says whose it is. When approved, own alone judges. What differs is
 // listed in r.Spec.Changes either way. A base of nil, or one that differs in
 // nothing, changes nothing. It returns the spec whose verdict stands.
 func JudgeBy(r *Result, own, base *spec.Spec, approved bool) *spec.Spec {
@@ -52,7 +52,7 @@ func JudgeBy(r *Result, own, base *spec.Spec, approved bool) *spec.Spec {
 		}
 	}
 	if r.Outcome != Pass {
-		r.Reasons = append(r.Reasons, why)
+		r.Reasons = slices.Insert(r.Reasons, min(1, len(r.Reasons)), why) // behind the worst, where no report cuts it off
 	}
 	r.Spec.Path, r.Spec.Digest, r.Spec.JudgedBy, r.Spec.Changes = own.Path, own.Digest, base.Digest, changes
 	return stands

@@ -95,12 +95,12 @@ func specLine(say voice, s gate.SpecInfo) string {
 	return joined(", ", path, judgedBy(say, s), presetLine(say, s))
 }
 
-// judgedBy says whose spec judged, where that is not the change's own alone.
+// judgedBy says under whose spec it ran, where that is not the change's own alone.
 func judgedBy(say voice, s gate.SpecInfo) string {
 	if s.JudgedBy == "" {
 		return ""
 	}
-	return "judged by the base branch's " + say.name(prefix(s.JudgedBy, 12))
+	return "under the base branch's " + say.name(prefix(s.JudgedBy, 12))
 }
 
 // presetLine says which preset applied and why.

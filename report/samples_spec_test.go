@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/paritygate/paritygate/gate"
@@ -24,7 +25,7 @@ func loosened() *gate.Result {
 			r.Checkpoints[i].Limits[j].Source = "base parity.yaml"
 		}
 	}
-	r.Reasons = append(r.Reasons, "judged by the base branch's spec; by the change's own the outcome would be pass")
+	r.Reasons = slices.Insert(r.Reasons, 1, "judged by the base branch's spec; by the change's own the outcome would be pass")
 	r.Source = &gate.Source{Repository: "acme/worker", Event: "pull_request", PullRequest: 7, Head: "4f2a9c1d8e7b6a5f", Base: "9be1c0d2f3a4b5c6"}
 	return r
 }

@@ -20,7 +20,7 @@ func TestSpecLinks(t *testing.T) {
 	for _, want := range []string{
 		"→ `10%` ([L24](https://github.com/acme/worker/blob/4f2a9c1/parity.yaml#L24))",
 		"(base [L14](https://github.com/acme/worker/blob/9be1c0d/parity.yaml#L14))",
-		"[`parity.yaml`](https://github.com/acme/worker/blob/4f2a9c1/parity.yaml), judged by the base branch's `b5b5b5b5b5b5`",
+		"[`parity.yaml`](https://github.com/acme/worker/blob/4f2a9c1/parity.yaml), under the base branch's `b5b5b5b5b5b5`",
 	} {
 		if !strings.Contains(s, want) {
 			t.Errorf("%q is not in\n%s", want, s)
