@@ -78,9 +78,10 @@ type job struct {
 	secrets   map[string]string // set for the whole job
 	api       string
 	token     string // github.token
-	cancel    string // the step that is cancelled, and after how long
-	after     time.Duration
-	only      string // the last step to run, "" for all
+	cancel    string // the step that is cancelled, once when says so
+	when      func() bool
+	took      time.Duration // from there to the step's end
+	only      string        // the last step to run, "" for all
 	// credential is the user that steps run as, nil for the test's own.
 	credential *syscall.Credential
 	// before is called before a step's script; tests look at the machine there.
@@ -249,11 +250,20 @@ func (j *job) wait(id string, cmd *exec.Cmd, st *stepState) int {
 	if err := cmd.Start(); err != nil {
 		j.t.Fatal(err)
 	}
+	cancelled := make(chan time.Time, 1)
 	if j.cancel == id {
-		// The runner signals the step's process alone.
-		time.AfterFunc(j.after, func() { _ = cmd.Process.Signal(os.Interrupt) })
+		go func() {
+			for end := time.Now().Add(30 * time.Second); !j.when() && time.Now().Before(end); {
+				time.Sleep(10 * time.Millisecond)
+			}
+			cancelled <- time.Now()
+			_ = cmd.Process.Signal(os.Interrupt) // the runner signals the step's process alone
+		}()
 	}
 	err := cmd.Wait()
+	if j.cancel == id {
+		j.took = time.Since(<-cancelled)
+	}
 	st.log = out.String()
 	j.log.WriteString(st.log)
 	j.obey(st.log)
