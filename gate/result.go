@@ -169,8 +169,9 @@ type SpecInfo struct {
 	PresetFrom string `json:"preset_from"`
 	// Flags are choices of the command line that judged beside the spec.
 	Flags []string `json:"flags"`
-	// JudgedBy is the digest of the base branch's spec when that judged instead
-	// of the change's own; "" otherwise.
+	// JudgedBy is the digest of the base branch's spec when that said what was
+	// measured, and judged; path and digest are the change's own all the same.
+	// "" when the own spec alone counted.
 	JudgedBy string `json:"judged_by"`
 	// Changes are the differences between the base branch's spec and the change's own.
 	Changes []SpecChange `json:"changes"`
@@ -351,8 +352,8 @@ type AppliedLimit struct {
 	// Use is how much of the limit the value takes: 1 is at the limit.
 	Use    Value  `json:"use"`
 	Level  string `json:"level"`  // "fail" or "warn"
-	Source string `json:"source"` // file name of the spec, or "preset f16"
-	Line   int    `json:"line"`   // of the spec; 0 in a preset
+	Source string `json:"source"` // file name of the spec, "base FILE" for the base branch's, or "preset f16"
+	Line   int    `json:"line"`   // of that spec; 0 in a preset
 	// Explained is how many times the limit allows what rounding explains at
 	// this checkpoint; 0 for a fixed limit.
 	Explained Value `json:"explained"`
@@ -369,8 +370,8 @@ type Finding struct {
 	Metric     string `json:"metric"`     // registry name, "" for a built-in check
 	Value      Value  `json:"value"`      // measured
 	Limit      Value  `json:"limit"`      // that it breaks
-	Source     string `json:"source"`     // file name of the spec, or "preset f16"
-	Line       int    `json:"line"`       // of the spec; 0 in a preset
+	Source     string `json:"source"`     // file name of the spec, "base FILE" for the base branch's, or "preset f16"
+	Line       int    `json:"line"`       // of that spec; 0 in a preset
 	Message    string `json:"message"`    // one sentence for people
 }
 

@@ -177,9 +177,13 @@ func (e *Event) RunURL() string {
 }
 
 // MarkdownOptions is what the event and the result tell the report: commits, the
-// baseline's age, the device, and where the spec that judged lies.
+// baseline's age, the device, and where the change's own spec and the base
+// branch's lie.
 func MarkdownOptions(ev *Event, s Settings, r *gate.Result) report.MarkdownOptions {
-	o := report.MarkdownOptions{Head: ev.Head, GPU: r.Engines.Candidate.Device, SpecURL: specURL(ev, s.SpecPath, r)}
+	o := report.MarkdownOptions{Head: ev.Head, GPU: r.Engines.Candidate.Device, SpecURL: specURL(ev, ev.Head, s.SpecPath)}
+	if r.Spec.JudgedBy != "" {
+		o.BaseSpecURL = specURL(ev, ev.Base, s.SpecPath)
+	}
 	if b := r.Baseline; b != nil && b.State == gate.BaselineCompared {
 		o.Base = b.Commit
 		if age := float64(b.AgeS); age > 0 && age < math.MaxInt64/1e10 {
@@ -189,13 +193,8 @@ func MarkdownOptions(ev *Event, s Settings, r *gate.Result) report.MarkdownOptio
 	return o
 }
 
-// specURL is the address of the spec that judged: the base branch's lies at the
-// base commit.
-func specURL(ev *Event, file string, r *gate.Result) string {
-	commit := ev.Head
-	if r.Spec.JudgedBy != "" {
-		commit = ev.Base
-	}
+// specURL is the address of the spec at a commit.
+func specURL(ev *Event, commit, file string) string {
 	file = safePath(file)
 	if commit == "" || file == "" || !strings.HasPrefix(ev.ServerURL, "http") {
 		return ""
