@@ -27,7 +27,7 @@ var (
 func (d *Document) check() error {
 	for _, t := range []struct{ what, text string }{
 		{"key", d.Key.Engines.Reference}, {"key", d.Key.Engines.Candidate}, {"key", d.Key.Precision.Reference}, {"key", d.Key.Precision.Candidate},
-		{"key", d.Key.Device.Reference}, {"key", d.Key.Device.Candidate}, {"key", d.Key.Weights.Reference}, {"key", d.Key.Weights.Candidate},
+		{"key", d.Key.Device.Reference}, {"key", d.Key.Device.Candidate}, {"key", d.Key.Weights}, {"provenance", d.Provenance.Weights},
 		{"provenance", d.Provenance.Commit}, {"provenance", d.Provenance.Tree}, {"provenance", d.Provenance.Outcome},
 		{"provenance", d.Provenance.Reference}, {"provenance", d.Provenance.Candidate}, {"provenance", d.Provenance.GPU},
 		{"provenance", d.Provenance.Driver}, {"provenance", d.Provenance.CPU}, {"provenance", d.Provenance.Spec},

@@ -26,7 +26,7 @@ func Compare(then *Document, r *gate.Result, im *Imprint, p Provenance) *gate.Ba
 	now := measured(r, im, p)
 	b := &gate.Baseline{State: gate.BaselineNone, Key: now.Key.Digest(), Distance: -1, AgeS: gate.Value(math.NaN()),
 		Differences: []gate.BaselineDifference{}, Deltas: []gate.BaselineDelta{}, Missing: []string{}}
-	if _, err := Record(r, im, p); err == nil {
+	if recordable(r, now) == nil {
 		b.Proposed = now.Numbers()
 	}
 	if then == nil {
@@ -43,6 +43,9 @@ func Compare(then *Document, r *gate.Result, im *Imprint, p Provenance) *gate.Ba
 		return b
 	}
 	b.State = gate.BaselineCompared
+	if was, is := then.Provenance.Weights, now.Provenance.Weights; was != is {
+		b.Why = fmt.Sprintf("the candidate's weights were %s and are %s", told(short(was)), told(short(is)))
+	}
 	b.Deltas, b.Missing, b.BitIdentical = Deltas(then, now)
 	return b
 }
@@ -105,7 +108,7 @@ func delta(m *Measurement, name string, was Metric, moved float64) gate.Baseline
 	d := gate.BaselineDelta{Prompt: m.Prompt, Checkpoint: m.Checkpoint, Metric: name, Base: was.Value, Head: nan,
 		Spread: was.Spread, Anchor: was.Anchor, Allowed: nan, Within: true, Moved: gate.Value(moved), History: slices.Clone(was.History)}
 	if now, ok := m.Metrics[name]; ok {
-		d.Head = now.History[len(now.History)-1]
+		d.Head = now.own()
 	}
 	d.Delta = d.Head - d.Base
 	switch d.Share = d.Delta / d.Base; {

@@ -3,6 +3,10 @@ package baseline
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/paritygate/paritygate/gate"
@@ -28,6 +32,7 @@ type Provenance struct {
 	Outcome    string `json:"outcome"`     // "pass", or "fail" of a run that was approved all the same
 	Reference  string `json:"reference"`   // version, as the engine says it
 	Candidate  string `json:"candidate"`   // version, as the engine says it
+	Weights    string `json:"weights"`     // hex SHA-256 of the candidate's weights
 	GPU        string `json:"gpu"`         // model of the machine's GPU
 	Driver     string `json:"driver"`      // its version
 	CPU        string `json:"cpu"`         // model of the processor
@@ -41,7 +46,7 @@ type Provenance struct {
 // GPU, driver and date are the caller's to fill in where the result does not know.
 func ProvenanceOf(r *gate.Result) Provenance {
 	p := Provenance{Outcome: r.Outcome.String(), Reference: clean(r.Engines.Reference.Version), Candidate: clean(r.Engines.Candidate.Version),
-		CPU: clean(r.Environment.CPU), Spec: clean(r.Spec.Digest), Paritygate: clean(r.Environment.Paritygate)}
+		Weights: strings.ToLower(clean(r.Engines.Candidate.WeightsSHA256)), CPU: clean(r.Environment.CPU), Spec: clean(r.Spec.Digest), Paritygate: clean(r.Environment.Paritygate)}
 	if r.Source != nil {
 		p.Commit = clean(r.Source.Head)
 	}
@@ -89,6 +94,7 @@ type Metric struct {
 	Anchor gate.Value `json:"anchor"`
 	// History are the values of the accepted runs, as many of the last ones of
 	// Document.History as measured it, oldest first; the last is this run's own.
+	// Metrics that are not judged by default remember that alone.
 	History []gate.Value `json:"history"`
 }
 
@@ -96,27 +102,28 @@ type Metric struct {
 // the same wherever and whenever the same bits are measured again. It is what
 // gate.Baseline.Proposed shows, and what an approval names.
 func (d *Document) Numbers() string {
-	type own struct {
-		Prompt, Checkpoint string
-		Rows, Width        int
-		Fingerprint        string
-		Metrics            map[string]gate.Value
-	}
-	out := []own{}
-	for _, m := range d.Measurements {
-		o := own{m.Prompt, m.Checkpoint, m.Rows, m.Width, m.Mark.Fingerprint, map[string]gate.Value{}}
-		for name, v := range m.Metrics {
-			o.Metrics[name] = v.History[len(v.History)-1]
+	h := sha256.New()
+	fmt.Fprintf(h, "paritygate numbers 1\n%s\n", d.Key.Digest())
+	var line []byte
+	for i := range d.Measurements {
+		m := &d.Measurements[i]
+		line = fmt.Appendf(line[:0], "%q %q %d %d %s\n", m.Prompt, m.Checkpoint, m.Rows, m.Width, m.Mark.Fingerprint)
+		for _, name := range slices.Sorted(maps.Keys(m.Metrics)) {
+			line = append(append(line, name...), ' ')
+			line = append(appendValue(line, m.Metrics[name].own()), '\n')
 		}
-		out = append(out, o)
+		h.Write(line) // never fails
 	}
-	return hashJSON("paritygate numbers 1 "+d.Key.Digest(), out)
+	return hex.EncodeToString(h.Sum(nil))
 }
+
+// own is what this run itself measured, whatever a ratchet keeps.
+func (v Metric) own() gate.Value { return v.History[len(v.History)-1] }
 
 // Digest is the hex SHA-256 of everything that the document holds.
 func (d *Document) Digest() string {
-	sum := sha256.Sum256(d.encode(""))
-	return hex.EncodeToString(sum[:])
+	_, digest := d.encode()
+	return digest
 }
 
 // Measured is the time of the measurement, zero where it is not known.

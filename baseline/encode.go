@@ -2,13 +2,18 @@ package baseline
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"strconv"
+
+	"github.com/paritygate/paritygate/gate"
 )
 
 // Encode returns the document's bytes: the same for the same content, a
@@ -18,34 +23,37 @@ func (d *Document) Encode() ([]byte, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
-	b := d.encode(d.Digest())
+	b, _ := d.encode()
 	if len(b) > MaxDocument {
 		return nil, fmt.Errorf("the document has %d bytes, more than %d", len(b), MaxDocument)
 	}
 	return b, nil
 }
 
-// encode writes the document with that digest.
-func (d *Document) encode(digest string) []byte {
+// encode writes the document and returns its digest, which is that of the bytes
+// with an empty one in its place.
+func (d *Document) encode() ([]byte, string) {
 	w := &writer{}
 	w.line("{")
 	w.line(`  "paritygate_baseline": %d,`, Version)
-	w.line(`  "digest": %s,`, quoted(digest))
+	w.WriteString(`  "digest": "`)
+	at := w.Len()
+	w.line(`",`)
 	w.line(`  "key": %s,`, indented(d.Key))
 	w.line(`  "provenance": %s,`, indented(d.Provenance))
 	w.line(`  "anchor": %s,`, indented(d.Anchor))
-	w.list("  ", "history", len(d.History), func(i int) { w.text(plain(d.History[i])) })
+	w.list("  ", "history", len(d.History), func(i int) { w.Write(plain(d.History[i])) })
 	w.line(",")
 	w.list("  ", "measurements", len(d.Measurements), func(i int) { w.measurement(&d.Measurements[i]) })
 	w.line("")
 	w.line("}")
-	return w.Bytes()
+	sum := sha256.Sum256(w.Bytes())
+	digest := hex.EncodeToString(sum[:])
+	return slices.Insert(w.Bytes(), at, []byte(digest)...), digest
 }
 
 // writer writes JSON where line breaks matter.
 type writer struct{ bytes.Buffer }
-
-func (w *writer) text(s []byte) { w.Write(s) }
 
 func (w *writer) line(format string, args ...any) {
 	fmt.Fprintf(w, format, args...)
@@ -72,16 +80,44 @@ func (w *writer) measurement(m *Measurement) {
 	w.line(`{"prompt": %s, "checkpoint": %s, "rows": %d, "width": %d, "fingerprint": %s,`,
 		quoted(m.Prompt), quoted(m.Checkpoint), m.Rows, m.Width, quoted(m.Mark.Fingerprint))
 	w.WriteString(`     "metrics": {`)
+	var line []byte
 	for i, name := range slices.Sorted(maps.Keys(m.Metrics)) {
 		if i > 0 {
 			w.WriteByte(',')
 		}
-		fmt.Fprintf(w, "\n      %s: %s", quoted(name), plain(m.Metrics[name]))
+		line = append(append(line[:0], "\n      "...), quoted(name)...)
+		w.Write(m.Metrics[name].append(append(line, ": "...)))
 	}
 	w.line("},")
 	w.line(`     "positions": %s,`, plain(append([]int{}, m.Mark.Positions...)))
-	w.list("     ", "sketches", len(m.Mark.Sketches), func(i int) { w.text(quoted(m.Mark.Sketches[i].String())) })
+	w.list("     ", "sketches", len(m.Mark.Sketches), func(i int) { w.Write(m.Mark.Sketches[i].append(w.AvailableBuffer())) })
 	w.WriteByte('}')
+}
+
+// append writes a metric on one line.
+func (v Metric) append(b []byte) []byte {
+	b = appendValue(append(b, `{"value": `...), v.Value)
+	b = appendValue(append(b, `, "spread": `...), v.Spread)
+	b = strconv.AppendInt(append(b, `, "runs": `...), int64(v.Runs), 10)
+	b = appendValue(append(b, `, "anchor": `...), v.Anchor)
+	b = append(b, `, "history": [`...)
+	for i, x := range v.History {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = appendValue(b, x)
+	}
+	return append(b, "]}"...)
+}
+
+// appendValue writes the shortest number that reads back as v, as gate.Value
+// writes what is no number.
+func appendValue(b []byte, v gate.Value) []byte {
+	f := float64(v)
+	if f-f == 0 {
+		return strconv.AppendFloat(b, f, 'g', -1, 64)
+	}
+	return append(strconv.AppendFloat(append(b, '"'), f, 'g', -1, 64), '"')
 }
 
 // plain is a value on one line, indented one over several.
@@ -106,16 +142,16 @@ func quoted(s string) []byte { return plain(s) }
 // sketchBytes is the size of a sketch: little-endian float32, the norm first.
 const sketchBytes = 4 * (1 + Buckets)
 
-// String is the sketch in base64, "" where there is none.
-func (s *Sketch) String() string {
+// append writes the sketch in base64, or "" where there is none, in quotes.
+func (s *Sketch) append(to []byte) []byte {
 	if !s.Valid() {
-		return ""
+		return append(to, `""`...)
 	}
-	b := binary.LittleEndian.AppendUint32(nil, math.Float32bits(s.Norm2))
+	b := binary.LittleEndian.AppendUint32(make([]byte, 0, sketchBytes), math.Float32bits(s.Norm2))
 	for _, v := range s.Buckets {
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 	}
-	return base64.StdEncoding.EncodeToString(b)
+	return append(base64.StdEncoding.AppendEncode(append(to, '"'), b), '"')
 }
 
 // parseSketch is the reverse.

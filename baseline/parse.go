@@ -133,13 +133,14 @@ func whatIsWrong(data []byte, name string, d *Document, err error) error {
 		Digest string `json:"digest"`
 	}
 	_ = json.Unmarshal(data, &said) // it was read before
-	if own := d.Digest(); said.Digest != own {
+	whole, own := d.encode()
+	if said.Digest != own {
 		return &Error{name, 0, fmt.Sprintf("damaged or changed by hand: its digest says %s, what it holds gives %s", quoted(short(said.Digest)), quoted(short(own)))}
 	}
 	if err != nil {
 		return &Error{name, 0, err.Error()}
 	}
-	return &Error{name, firstDifference(data, d.encode(said.Digest)), "not as paritygate writes it: was it edited, or were its line endings converted?"}
+	return &Error{name, firstDifference(data, whole), "not as paritygate writes it: was it edited, or were its line endings converted?"}
 }
 
 // firstDifference is the first line that differs.

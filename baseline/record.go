@@ -24,16 +24,24 @@ func refuse(format string, args ...any) error {
 // recorded, too, since somebody may approve it; one that could not measure all it
 // had to is refused, unless only the baseline is what it lacks.
 func Record(r *gate.Result, im *Imprint, p Provenance) (*Document, error) {
-	for _, f := range findings(r) {
-		if f.Level == gate.LevelIncomplete && !gate.AboutBaseline(f) {
-			return nil, refuse("it is incomplete: %s", f.Message)
-		}
-	}
 	d := measured(r, im, p)
-	if len(d.Measurements) == 0 {
-		return nil, refuse("nothing was compared")
+	if err := recordable(r, d); err != nil {
+		return nil, err
 	}
 	return d, d.check()
+}
+
+// recordable says why a result cannot become a baseline, whoever approves it.
+func recordable(r *gate.Result, d *Document) error {
+	for _, f := range findings(r) {
+		if f.Level == gate.LevelIncomplete && !gate.AboutBaseline(f) {
+			return refuse("it is incomplete: %s", f.Message)
+		}
+	}
+	if len(d.Measurements) == 0 {
+		return refuse("nothing was compared")
+	}
+	return nil
 }
 
 // findings are all of a result, those of the run first.
@@ -70,7 +78,7 @@ func measured(r *gate.Result, im *Imprint, p Provenance) *Document {
 
 // cleaned is p as a document can hold it.
 func (p Provenance) cleaned() Provenance {
-	for _, s := range []*string{&p.Commit, &p.Tree, &p.Outcome, &p.Reference, &p.Candidate, &p.GPU, &p.Driver, &p.CPU, &p.Spec, &p.Paritygate, &p.ApprovedBy, &p.Reason} {
+	for _, s := range []*string{&p.Commit, &p.Tree, &p.Outcome, &p.Reference, &p.Candidate, &p.Weights, &p.GPU, &p.Driver, &p.CPU, &p.Spec, &p.Paritygate, &p.ApprovedBy, &p.Reason} {
 		*s = clean(*s)
 	}
 	return p
@@ -133,7 +141,7 @@ func (d *Document) inherit(previous *Document) *Document {
 	out := *d
 	out.History = lastOf(append(slices.Clone(previous.History), d.History...))
 	out.Measurements = slices.Clone(d.Measurements)
-	before := previous.byPlace()
+	before, remembered := previous.byPlace(), spec.BaselineJudged()
 	for i := range out.Measurements {
 		m := &out.Measurements[i]
 		then := before[place{m.Prompt, m.Checkpoint}]
@@ -141,7 +149,9 @@ func (d *Document) inherit(previous *Document) *Document {
 		for name, v := range m.Metrics {
 			if then != nil {
 				if old, ok := then.Metrics[name]; ok {
-					v.History = lastOf(append(slices.Clone(old.History), v.History...))
+					if slices.Contains(remembered, name) {
+						v.History = lastOf(append(slices.Clone(old.History), v.History...))
+					}
 					if v.Runs == 1 {
 						v.Spread, v.Runs = old.Spread, old.Runs
 					}
