@@ -71,6 +71,11 @@ func judgeable(r *Result) *Result {
 	c.Checkpoints = slices.Clone(r.Checkpoints)
 	c.Garbage = slices.Clone(r.Garbage)
 	c.Coverage.Missing = slices.Clone(r.Coverage.Missing)
+	if r.Baseline != nil {
+		b := *r.Baseline
+		b.Deltas = slices.Clone(b.Deltas)
+		c.Baseline = &b
+	}
 	return &c
 }
 

@@ -63,6 +63,8 @@ func TestJudgeBy(t *testing.T) {
 		{"an oracle more, with limits of its own", limit("10%"), "oracle: {model: m}\ntolerances: {preset: q4, rules: [{checkpoint: \"*\", rel_l2: 10%, local: 2}]}\n", false, Pass, Incomplete, "", "tightened tightened"},
 		{"a prompt more, and more positions", limit("10%") + "prompts: [{name: p, tokens: [1]}]\n", limit("10%") + "require: {min_positions: 20}\nprompts: [{name: p, tokens: [1]}, {name: q, tokens: [1]}]\n",
 			false, Pass, Incomplete, "", "tightened tightened"},
+		{"a baseline, required", limit("10%"), limit("10%") + "baseline: {store: 'branch:b', required: true}\n", false, Pass, Incomplete, "", "tightened"},
+		{"a baseline no longer required", limit("10%") + "baseline: {store: 'branch:b', required: true}\n", limit("10%") + "baseline: {store: 'branch:b'}\n", false, Incomplete, Pass, wider + "pass", "loosened"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			base, own := onBranch(t, c.base), parsed(t, c.own)
@@ -104,6 +106,25 @@ func TestJudgeBy(t *testing.T) {
 				t.Errorf("without a base: %v, %+v", r.Outcome, r.Spec)
 			}
 		})
+	}
+}
+
+// What the own spec allows against the baseline does not stay where the base's verdict does.
+func TestJudgeByLeavesTheBaseline(t *testing.T) {
+	held := func(share string) string {
+		return "tolerances: {preset: f16, rules: [{checkpoint: \"*\", rel_l2: off}]}\nbaseline: {store: 'branch:b', max_increase: " + share + "}\n"
+	}
+	base, own := onBranch(t, held("25%")), parsed(t, held("900%"))
+	r := off(false)
+	r.Baseline = &Baseline{State: BaselineCompared, Deltas: []BaselineDelta{{Prompt: "p", Checkpoint: "layer_0_output", Metric: "rel_l2", Base: 0.01, Head: 0.05,
+		Spread: Value(math.NaN()), Anchor: Value(math.NaN())}}}
+	JudgeBy(r, own, base, false)
+	if d := r.Baseline.Deltas[0]; r.Outcome != Fail || d.Within || !(d.Allowed < 0.05) || !slices.ContainsFunc(r.Checkpoints[0].Findings, func(f Finding) bool { return f.Level == LevelFail && f.Source == "base parity.yaml" }) {
+		t.Errorf("%v %q: %+v", r.Outcome, r.Reasons, d)
+	}
+	JudgeBy(r, own, base, true)
+	if d := r.Baseline.Deltas[0]; r.Outcome != Pass || !d.Within {
+		t.Errorf("approved: %v %q: %+v", r.Outcome, r.Reasons, d)
 	}
 }
 

@@ -86,8 +86,9 @@ func Under(base, own *Spec) *Spec {
 func BaseName(own *Spec) string { return "base " + own.Path }
 
 // Beside is what of the own spec can be judged on what was measured under the
-// base: without an oracle that the base lacks, and without asking for more
-// positions than the base does where prompts were added.
+// base: without an oracle that the base lacks, without asking for more positions
+// than the base does where prompts were added, and without requiring a baseline
+// where the base looks for none.
 func Beside(base, own *Spec) *Spec {
 	s := *own
 	if base.Oracle == nil && own.Oracle != nil {
@@ -100,6 +101,11 @@ func Beside(base, own *Spec) *Spec {
 	}
 	if len(own.Prompts) != len(base.Prompts) {
 		s.Require.MinPositions = min(own.Require.MinPositions, base.Require.MinPositions)
+	}
+	if base.Baseline == nil && own.Baseline != nil {
+		b := *own.Baseline
+		b.Required = false
+		s.Baseline = &b
 	}
 	return &s
 }
