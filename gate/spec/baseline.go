@@ -13,7 +13,7 @@ import (
 // worse than the one it is held against.
 type Baseline struct {
 	// Store is where baselines lie, as it is written: dir:PATH, branch:NAME or
-	// oci:REGISTRY/REPOSITORY.
+	// branch:NAME@REMOTE.
 	Store string `yaml:"store" json:"store"`
 	// Required says that a run without a baseline it can be held against is incomplete.
 	Required bool `yaml:"required" json:"required,omitempty"`
@@ -114,7 +114,7 @@ func (s *Spec) BaselineJudges(metric string) bool {
 }
 
 var baselineFields = []field[Baseline]{
-	{"store", true, storeKind(), "Where accepted runs are stored: dir:PATH, branch:NAME or oci:REGISTRY/REPOSITORY."},
+	{"store", true, storeKind(), "Where accepted runs are stored: dir:PATH, branch:NAME or branch:NAME@REMOTE."},
 	{"required", false, boolKind("baseline.required", func(b *Baseline, v bool) { b.Required = v }), "Whether a run without a baseline to hold it against is incomplete."},
 	{"max_increase", false, increaseKind("baseline.max_increase", func(b *Baseline, v float64) { b.MaxIncrease = v }), "Share by which a measurement may exceed the baseline's."},
 	{"anchor", false, increaseKind("baseline.anchor", func(b *Baseline, v float64) { b.Anchor = &v }), "Share by which a measurement may exceed the one that was approved last; left out, max_increase."},
@@ -139,12 +139,14 @@ func baselineKind() kind[Spec] {
 	}}
 }
 
-// storePattern is a scheme and what it takes.
-const storePattern = `^(dir:.+|branch:[A-Za-z0-9_]([A-Za-z0-9._/-]*[A-Za-z0-9_-])?|oci:[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+)$`
+// storePattern is a scheme and what it takes. No remote behind the @ is the local
+// branch.
+const storePattern = `^(dir:.+|branch:[A-Za-z0-9][A-Za-z0-9._/+-]*(@([A-Za-z0-9][A-Za-z0-9._/+-]*)?)?)$`
 
 var (
 	storeRE      = regexp.MustCompile(storePattern)
-	storeSchemes = []string{"dir:PATH", "branch:NAME", "oci:REGISTRY/REPOSITORY"}
+	notRef       = regexp.MustCompile(`\.\.|//|[/.](@|$)|\.lock(@|$)`)
+	storeSchemes = []string{"dir:PATH", "branch:NAME", "branch:NAME@REMOTE"}
 )
 
 func storeKind() kind[Baseline] {
@@ -153,7 +155,7 @@ func storeKind() kind[Baseline] {
 		if !ok || !d.template(n, s, nil) {
 			return
 		}
-		if !storeRE.MatchString(s) || strings.HasPrefix(s, "branch:") && (strings.Contains(s, "..") || strings.Contains(s, "//")) {
+		if !storeRE.MatchString(s) || strings.HasPrefix(s, "branch:") && notRef.MatchString(s) {
 			d.errorf(n, "baseline.store is %s: not a place for baselines", quote(s)).Choices = storeSchemes
 			return
 		}

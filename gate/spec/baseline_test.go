@@ -67,7 +67,8 @@ func TestStores(t *testing.T) {
 	for store, ok := range map[string]bool{
 		"dir:x": true, "dir:/x y/z": true, "dir:": false, "branch:parity": true, "branch:ci/parity-baselines": true, "branch:a": true,
 		"branch:": false, "branch:-f": false, "branch:a..b": false, "branch:a//b": false, "branch:a/": false, "branch:a.": false, "branch:a b": false,
-		"oci:ghcr.io/o/r": true, "oci:localhost:5000/r": true, "oci:ghcr.io": false, "oci:https://ghcr.io/r": false, "file:x": false, "x": false,
+		"branch:a@origin": true, "branch:a@": true, "branch:a@-x": false, "branch:@origin": false, "branch:a.lock": false, "branch:a.lock@": false, "branch:a/@b": false,
+		"oci:ghcr.io/o/r": false, "file:x": false, "x": false,
 	} {
 		_, err := Parse([]byte("version: 1\nbaseline: {store: \""+store+"\"}\n"), "p.yaml")
 		if (err == nil) != ok {
