@@ -112,6 +112,9 @@ func (v *view) advice(say voice) []string {
 			break
 		}
 	}
+	if b := v.r.Baseline; b != nil && b.State != gate.BaselineCompared && slices.ContainsFunc(v.r.Findings, func(f gate.Finding) bool { return f.Rule == gate.RuleBaselineRequired }) {
+		out = append(out, "Make a baseline that this run can be held against: "+say.name("paritygate baseline update")+" on the branch, on this kind of machine.")
+	}
 	if out == nil {
 		out = append(out, "Make both engines run the same tokens and write the checkpoints that the spec requires, then run again.")
 	}
@@ -137,6 +140,13 @@ func trimStop(s string) string {
 func (v *view) fix(say voice) string {
 	d := v.r.FirstDivergence
 	if d == nil {
+		for _, p := range v.prompts {
+			for _, w := range p.rows {
+				if w.limit != nil && ofBaseline(w.limit) {
+					return "start at " + v.place(say, w.cp.Prompt, w.cp.Name) + ", the first checkpoint that is worse than " + w.limit.Source + " allows."
+				}
+			}
+		}
 		return "see the reasons above, and run the command below again."
 	}
 	s := "start at " + v.place(say, d.Prompt, d.Checkpoint)
@@ -180,6 +190,8 @@ func (v *view) accept(say voice) string {
 	again := "; " + say.name("paritygate judge results.json --spec "+shellWord(orElse(v.r.Spec.Path, "parity.yaml"))) +
 		" shows the new verdict without running an engine."
 	switch {
+	case l != nil && ofBaseline(l) && v.acceptance(say) != "":
+		return "if the change is meant, hold later runs against these numbers: " + v.acceptance(say) + "."
 	case v.r.Spec.JudgedBy != "" && approval(say, v.r.Spec) != "":
 		return "if the changes of the spec are meant, let a maintainer approve them, as is said above."
 	case l != nil && l.Line > 0 && byBase(v.r.Spec, l):

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/paritygate/paritygate/gate"
@@ -72,7 +71,7 @@ func TestGolden(t *testing.T) {
 func TestGoldenOptions(t *testing.T) {
 	r := rope()
 	golden(t, "testdata/fail-rope/comment-full.md", render(t, r, func(w io.Writer, r *gate.Result) error {
-		return Markdown(w, r, MarkdownOptions{Head: "4f2a9c1d8e7b6a5f", Base: "9be1c0d2f3a4b5c6", Age: 50 * time.Hour, GPU: "NVIDIA H200",
+		return Markdown(w, r, MarkdownOptions{Head: "4f2a9c1d8e7b6a5f", GPU: "NVIDIA H200",
 			SpecURL: "https://github.com/acme/worker/blob/4f2a9c1/parity.yaml", Marker: "<!-- paritygate: nightly -->"})
 	}))
 	golden(t, "testdata/fail-rope/report-color.txt", render(t, r, func(w io.Writer, r *gate.Result) error {

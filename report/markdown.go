@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/paritygate/paritygate/gate"
@@ -17,10 +16,9 @@ import (
 // MarkdownOptions are what the pull request knows and results.json does not.
 // All of them may be empty.
 type MarkdownOptions struct {
-	Head, Base string        // commits
-	Age        time.Duration // of the baseline
-	GPU        string
-	SpecURL    string // http(s) address of the spec's file at the head commit; limits link to its lines
+	Head    string // commit
+	GPU     string
+	SpecURL string // http(s) address of the spec's file at the head commit; limits link to its lines
 	// BaseSpecURL is the file's address at the base commit: limits link there that
 	// the base branch's spec sets.
 	BaseSpecURL string
@@ -175,6 +173,9 @@ func (c *comment) head(most int) string {
 			b.WriteString("\nClosest" + strings.TrimPrefix(s, "closest") + ".\n")
 		}
 	}
+	if s := c.baseline(); s != "" {
+		b.WriteString("\n**Baseline:** " + s + ".\n")
+	}
 	if s := v.firstDivergence(markdown); s != "" {
 		b.WriteString("\n**First divergence:** " + s + "\n")
 	}
@@ -184,9 +185,35 @@ func (c *comment) head(most int) string {
 	if s := oracleLine(markdown, r); s != "" {
 		b.WriteString("\n**Oracle:** " + s + ".\n")
 	}
-	b.WriteString(bullets(slices.Concat(v.reasons(markdown, most), v.missing(markdown, most), v.garbageLines(markdown, most), c.warnings(most))))
+	b.WriteString(bullets(slices.Concat(c.reasons(most), v.missing(markdown, most), v.garbageLines(markdown, most), c.warnings(most))))
 	return b.String()
 }
+
+// reasons are those that the table below does not tell.
+func (c *comment) reasons(most int) []string {
+	told := map[string]bool{}
+	for i := range c.v.r.Checkpoints {
+		cp := &c.v.r.Checkpoints[i]
+		for _, f := range cp.Findings {
+			told[f.Message] = f.Metric != "" && c.v.r.Outcome == gate.Fail
+		}
+	}
+	var list []string
+	left := false
+	for i, r := range c.v.r.Reasons {
+		switch s := escape(r); {
+		case told[r]:
+			left = true
+		case left && moreReasons.MatchString(r), i == 0 && s == c.v.headline(markdown):
+		default:
+			list = append(list, s)
+		}
+	}
+	return atMost(list, most)
+}
+
+// moreReasons counts reasons that are left out; most of them the table tells.
+var moreReasons = regexp.MustCompile(`^[0-9]+ more$`)
 
 func (c *comment) warnings(most int) []string {
 	var out []string
@@ -211,14 +238,7 @@ func (c *comment) subline() string {
 	if o.Head != "" {
 		parts = append(parts, "head "+code(prefix(o.Head, 12)))
 	}
-	switch {
-	case o.Base == "":
-		parts = append(parts, "no baseline")
-	case o.Age > 0:
-		parts = append(parts, "baseline "+code(prefix(o.Base, 12))+", "+ago(o.Age)+" old")
-	default:
-		parts = append(parts, "baseline "+code(prefix(o.Base, 12)))
-	}
+	parts = append(parts, c.v.baselineAge(markdown))
 	for _, e := range []struct{ role, name string }{
 		{"candidate", orElse(r.Engines.Candidate.Name, r.Engines.Candidate.Adapter)},
 		{"reference", orElse(r.Engines.Reference.Name, r.Engines.Reference.Adapter)},

@@ -54,8 +54,11 @@ func (c *comment) tableRow(w row) string {
 	if first := c.first(); first != nil && first.cp == w.cp {
 		name += " (first)"
 	}
-	what, head, limit, use := "–", "–", "–", "–"
+	what, base, head, limit, moved, use := "–", "–", "–", "–", "–", "–"
 	if w.limit != nil {
+		if d := w.delta(w.limit.Metric); d != nil {
+			base, moved = amount(d.Metric, d.Base), change(d)
+		}
 		value, bound := apart(w.limit.Metric, w.limit.Value, w.limit.Limit)
 		what, head, use = cell(w.limit.Metric), value, used(w.limit)
 		if w.broken > 1 {
@@ -64,12 +67,15 @@ func (c *comment) tableRow(w row) string {
 		if limit = bound; w.limit.Level == "warn" {
 			limit += " warns"
 		}
+		if ofBaseline(w.limit) {
+			limit += " by " + w.limit.Source
+		}
 		limit += c.line(w.limit)
 	}
 	if w.check != nil && (w.limit == nil || w.limit.Within || w.check.Level != "warn") {
 		what = escape(prefixRunes(w.check.Message, 120))
 	}
-	return fmt.Sprintf("| %s %s | %s | – | %s | %s | – | %s |\n", mark(w.cp.Status), name, what, head, limit, use)
+	return fmt.Sprintf("| %s %s | %s | %s | %s | %s | %s | %s |\n", mark(w.cp.Status), name, what, base, head, limit, moved, use)
 }
 
 // line names the spec's line of a limit, linked where that spec has an address.
@@ -104,6 +110,7 @@ func (c *comment) details() []detail {
 	}
 	add("Changes of the spec", c.foldedChanges())
 	add("Drift by depth", c.drift())
+	add("Beside the baseline", c.besideBaseline())
 	add("What the diagnosis rests on", c.evidence())
 	add("Noise and flips of the top token", c.noise())
 	add("Engines and environment", c.environment())

@@ -26,6 +26,10 @@ var samples = []struct {
 	{"fail-nan", nan},
 	{"fail-loosened", loosened},
 	{"pass-approved", approved},
+	{"baseline-regressed", regressed},
+	{"baseline-unchanged", unchanged},
+	{"baseline-first", firstRun},
+	{"baseline-other", otherGPU},
 	{"large", large},
 	{"hostile", hostile},
 }
@@ -331,5 +335,8 @@ func hostile() *gate.Result {
 		r.Diagnosis = append(r.Diagnosis, gate.Diagnosis{Kind: "layer", Title: a, Checkpoint: a, Confidence: "low", Evidence: a})
 	}
 	r.Coverage.Missing = missing
+	withBaseline(r, func(string) float64 { return 0.5 })
+	r.Baseline.Why, r.Baseline.Anchor.Reason, r.Baseline.Anchor.ApprovedBy = strings.Join(attacks, " "), strings.Join(attacks, " "), attacks[0]
+	r.Baseline.Commit, r.Baseline.Anchor.Date, r.Baseline.Proposed = attacks[0], attacks[0], attacks[0]
 	return finish(r, gate.Fail, r.Reasons...)
 }

@@ -120,6 +120,12 @@ func (t *text) compared() {
 		list = append(list, "oracle     "+s)
 	}
 	list = append(list, "spec       "+specLine(plain, r.Spec), "coverage   "+coverage(r.Coverage))
+	if s := t.v.baselineLine(plain); s != "" {
+		if age := t.v.baselineAge(plain); age != "no baseline" {
+			s = strings.TrimPrefix(age, "baseline ") + ": " + s
+		}
+		list = append(list, "baseline   "+s)
+	}
 	t.lines("Compared", list)
 }
 

@@ -31,6 +31,8 @@ type row struct {
 	broken int
 	// check is the finding of a built-in check, which has no limit, or nil.
 	check *gate.Finding
+	// deltas are what the baseline measured here, beside this run.
+	deltas []*gate.BaselineDelta
 	// severity orders rows first, use second; the larger the worse.
 	severity int
 	use      float64
@@ -48,11 +50,12 @@ func newView(r *gate.Result) *view {
 	for _, p := range r.Prompts {
 		add(p)
 	}
+	deltas := deltasByPlace(r)
 	for i := range r.Checkpoints {
 		c := &r.Checkpoints[i]
 		add(gate.PromptInfo{Name: c.Prompt})
 		p := &v.prompts[at[c.Prompt]]
-		p.rows = append(p.rows, newRow(c))
+		p.rows = append(p.rows, newRow(c, deltas[[2]string{c.Prompt, c.Name}]))
 		v.counts[c.Status]++
 	}
 	for i := range v.prompts {
@@ -87,23 +90,24 @@ func worse(a, b row) bool {
 	return a.use > b.use
 }
 
-func newRow(c *gate.Checkpoint) row {
-	w := row{cp: c, severity: severity(c.Status)}
-	for i := range c.Limits {
-		if l := &c.Limits[i]; w.limit == nil || rank(l) > rank(w.limit) ||
+func newRow(c *gate.Checkpoint, deltas []*gate.BaselineDelta) row {
+	w := row{cp: c, deltas: deltas, severity: severity(c.Status)}
+	limits := append(slices.Clone(c.Limits), baselineLimits(c, deltas)...)
+	for i := range limits {
+		if l := &limits[i]; w.limit == nil || rank(l) > rank(w.limit) ||
 			rank(l) == rank(w.limit) && useOf(l) > useOf(w.limit) {
 			w.limit = l
 		}
 	}
 	if w.limit != nil {
 		w.use = useOf(w.limit)
-		for i := range c.Limits {
-			if l := &c.Limits[i]; !l.Within && l.Level == w.limit.Level {
+		for i := range limits {
+			if l := &limits[i]; !l.Within && l.Level == w.limit.Level {
 				w.broken++
 			}
 		}
 	}
-	w.check = builtin(c)
+	w.check = builtin(c, limits)
 	if w.check != nil && w.check.Level != "warn" {
 		// What a built-in check found, as NaN or garbage, is no matter of degree.
 		w.use = math.Inf(1)
@@ -112,11 +116,11 @@ func newRow(c *gate.Checkpoint) row {
 }
 
 // builtin returns the worst finding of c that belongs to none of its limits.
-func builtin(c *gate.Checkpoint) *gate.Finding {
+func builtin(c *gate.Checkpoint, limits []gate.AppliedLimit) *gate.Finding {
 	var worst *gate.Finding
 	for i := range c.Findings {
 		f := &c.Findings[i]
-		if slices.ContainsFunc(c.Limits, func(l gate.AppliedLimit) bool { return !l.Within && l.Metric == f.Metric }) {
+		if slices.ContainsFunc(limits, func(l gate.AppliedLimit) bool { return !l.Within && l.Metric == f.Metric }) {
 			continue
 		}
 		if worst == nil || worst.Level == "warn" && f.Level != "warn" {

@@ -88,15 +88,19 @@ func breach(say voice, l *gate.AppliedLimit) string {
 	name := say.name(l.Metric)
 	info, _ := metric.Lookup(l.Metric)
 	use := float64(l.Use)
+	its := "its limit "
+	if ofBaseline(l) {
+		its = "what " + l.Source + " allows, "
+	}
 	switch {
 	case math.IsNaN(float64(l.Value)):
 		return name + " is not a number, its limit is " + limit
 	case info.Direction == metric.HigherIsBetter:
-		return fmt.Sprintf("%s %s is below its limit %s", name, value, limit)
+		return fmt.Sprintf("%s %s is below %s%s", name, value, its, limit)
 	case math.IsNaN(use), math.IsInf(use, 0), use < 1.05:
-		return fmt.Sprintf("%s %s is over its limit %s", name, value, limit)
+		return fmt.Sprintf("%s %s is over %s%s", name, value, its, limit)
 	}
-	return fmt.Sprintf("%s %s is %s its limit %s", name, value, used(l), limit)
+	return fmt.Sprintf("%s %s is %s %s%s", name, value, used(l), its, limit)
 }
 
 // source says where a limit stands: "parity.yaml:14" or "preset f16".
@@ -112,6 +116,9 @@ func source(say voice, name string, line int) string {
 
 // origin is source with what a computed limit rests on.
 func origin(say voice, l *gate.AppliedLimit) string {
+	if ofBaseline(l) {
+		return fmt.Sprintf("line %d of the spec", l.Line)
+	}
 	s := source(say, l.Source, l.Line)
 	if l.Explained > 0 {
 		s += fmt.Sprintf(", %s × what rounding explains", digits(float64(l.Explained), 2))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -176,19 +175,12 @@ func (e *Event) RunURL() string {
 	return u
 }
 
-// MarkdownOptions is what the event and the result tell the report: commits, the
-// baseline's age, the device, and where the change's own spec and the base
-// branch's lie.
+// MarkdownOptions is what the event tells the report: the commit, the device, and
+// where the change's own spec and the base branch's lie.
 func MarkdownOptions(ev *Event, s Settings, r *gate.Result) report.MarkdownOptions {
 	o := report.MarkdownOptions{Head: ev.Head, GPU: r.Engines.Candidate.Device, SpecURL: specURL(ev, ev.Head, s.SpecPath)}
 	if r.Spec.JudgedBy != "" {
 		o.BaseSpecURL = specURL(ev, ev.Base, s.SpecPath)
-	}
-	if b := r.Baseline; b != nil && b.State == gate.BaselineCompared {
-		o.Base = b.Commit
-		if age := float64(b.AgeS); age > 0 && age < math.MaxInt64/1e10 {
-			o.Age = time.Duration(age * float64(time.Second))
-		}
 	}
 	return o
 }

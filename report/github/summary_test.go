@@ -50,7 +50,7 @@ func TestSummarySize(t *testing.T) {
 		for _, o := range []gate.Outcome{gate.Fail, gate.Pass, gate.Incomplete} {
 			r := hostile(a)
 			r.Outcome = o
-			s := summary(r, p, report.MarkdownOptions{Head: a, Base: a, GPU: a})
+			s := summary(r, p, report.MarkdownOptions{Head: a, GPU: a})
 			if len(s) > 400_000 {
 				t.Errorf("%.20q: %d bytes", a, len(s))
 			}
