@@ -2,18 +2,16 @@ package ledger
 
 import (
 	"context"
-	"fmt"
-	"math"
+	"errors"
+	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/paritygate/paritygate/baseline"
 	"github.com/paritygate/paritygate/baseline/lineage"
 	"github.com/paritygate/paritygate/baseline/store"
-	"github.com/paritygate/paritygate/gate"
 )
-
-var nan = gate.Value(math.NaN())
 
 // Question is what a baseline is looked for.
 type Question struct {
@@ -23,6 +21,9 @@ type Question struct {
 	Head, Tree string
 	Pull       int
 	Lineage    *lineage.Lineage
+	// Damaged is told of approvals that cannot be read and might have been it; nil
+	// tells nobody.
+	Damaged func(*Damaged)
 }
 
 // Found is the baseline that a run is held against.
@@ -39,8 +40,12 @@ type Found struct {
 // on, or an approval that this commit brought in. Without one of the same key,
 // the nearest of any other tells what differs. Nil where there is none at all.
 //
-// An error is of a document that would have been it and cannot be read: another
-// one in its place would hide that.
+// An approval is of the change by its pull request; or by its commit, its files
+// or its very numbers, until the branch has taken it in: from then on the branch's
+// own baseline counts, so that nothing goes back to what was approved before.
+//
+// An error is of a document that would have been it and is damaged: another one in
+// its place would hide that. Or the store cannot be read.
 func Find(ctx context.Context, v store.View, q Question) (*Found, error) {
 	entries, _, err := Entries(ctx, v)
 	if err != nil {
@@ -48,97 +53,152 @@ func Find(ctx context.Context, v store.View, q Question) (*Found, error) {
 	}
 	own := keyFolder(q.Key)
 	same := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return e.Key != own })
-	if f, err := find(ctx, v, q, same); f != nil || err != nil {
+	s, err := newSearch(ctx, v, q, same)
+	if err != nil {
+		return nil, err
+	}
+	if f, err := s.find(ctx); f != nil || err != nil {
 		return f, err
 	}
 	others := slices.DeleteFunc(entries, func(e Entry) bool { return e.Key == own || e.Commit == "" })
 	return nearestOther(ctx, v, q, others)
 }
 
-// find looks among the entries of the run's own key.
-func find(ctx context.Context, v store.View, q Question, entries []Entry) (*Found, error) {
-	s, err := newSearch(ctx, v, entries)
-	if err != nil {
-		return nil, err
-	}
-	if q.Numbers != "" || q.Head != "" || q.Pull != 0 {
-		if f, err := s.approved(func(e Entry, d *baseline.Document) bool {
-			return q.Pull != 0 && e.Pull == q.Pull || q.Numbers != "" && strings.HasPrefix(q.Numbers, e.Numbers) ||
-				q.Head != "" && d.Provenance.Commit == q.Head || q.Tree != "" && d.Provenance.Tree == q.Tree
-		}, -1); f != nil || err != nil {
-			return f, err
-		}
-	}
-	if q.Lineage == nil {
-		return nil, nil
-	}
-	for _, a := range q.Lineage.Ancestors {
-		if f, err := s.at(ctx, v, a); f != nil || err != nil {
-			return f, err
-		}
-	}
-	return nil, nil
-}
-
 // search is the entries of one key, with the approved documents read.
 type search struct {
+	q        Question
+	view     store.View
 	byCommit map[string]Entry
-	entries  []Entry // approved
-	docs     []*baseline.Document
-	errs     []error
+	approved []Found
+	damaged  []damagedEntry
 }
 
-func newSearch(ctx context.Context, v store.View, entries []Entry) (*search, error) {
-	s := &search{byCommit: map[string]Entry{}}
+type damagedEntry struct {
+	Entry
+	err *Damaged
+}
+
+func newSearch(ctx context.Context, v store.View, q Question, entries []Entry) (*search, error) {
+	s := &search{q: q, view: v, byCommit: map[string]Entry{}}
 	for _, e := range entries {
 		if e.Commit != "" {
 			s.byCommit[e.Commit] = e
 			continue
 		}
 		d, err := Read(ctx, v, e)
-		if err != nil && ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+		var bad *Damaged
+		switch {
+		case err == nil:
+			s.approved = append(s.approved, Found{Entry: e, Document: d})
+		case errors.As(err, &bad):
+			s.damaged = append(s.damaged, damagedEntry{e, bad})
+		case !errors.Is(err, fs.ErrNotExist): // else it was removed since
+			return nil, err
 		}
-		s.entries, s.docs, s.errs = append(s.entries, e), append(s.docs, d), append(s.errs, err)
 	}
 	return s, nil
 }
 
-// approved is the newest approved document that fits.
-func (s *search) approved(fits func(Entry, *baseline.Document) bool, distance int) (*Found, error) {
-	var best *Found
-	for i, e := range s.entries {
-		d := s.docs[i]
-		if s.errs[i] != nil {
-			// What it says cannot be trusted, its name can.
-			if fits(e, &baseline.Document{}) {
-				return nil, s.errs[i]
-			}
-			continue
-		}
-		if fits(e, d) && (best == nil || d.Anchor.Date > best.Document.Anchor.Date) {
-			best = &Found{e, d, distance}
+// find looks among the entries of the run's own key.
+func (s *search) find(ctx context.Context) (*Found, error) {
+	q := s.q
+	byPull := func(e Entry) bool { return q.Pull != 0 && e.Pull == q.Pull }
+	byNumbers := func(e Entry) bool { return q.Numbers != "" && strings.HasPrefix(q.Numbers, e.Numbers) }
+	// What a damaged one says cannot be trusted, its name can.
+	for _, e := range s.damaged {
+		if byPull(e.Entry) || byNumbers(e.Entry) {
+			return nil, e.err
 		}
 	}
-	return best, nil
+	if own := s.newest(-1, func(f *Found) bool { return byPull(f.Entry) }); own != nil {
+		return own, nil
+	}
+	own := s.newest(-1, func(f *Found) bool {
+		p := f.Document.Provenance
+		return byNumbers(f.Entry) || q.Head != "" && p.Commit == q.Head || q.Tree != "" && p.Tree == q.Tree
+	})
+	nearest, err := s.nearest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if q.Damaged != nil {
+		for _, e := range s.damaged {
+			q.Damaged(e.err)
+		}
+	}
+	if own == nil || nearest != nil && nearest.follows(own) {
+		return nearest, nil
+	}
+	return own, nil
 }
 
-// at is the baseline of one commit of the lineage.
-func (s *search) at(ctx context.Context, v store.View, a lineage.Ancestor) (*Found, error) {
+// follows reports whether f came after an approval: it has its anchor, or one that
+// was approved since.
+func (f *Found) follows(approval *Found) bool {
+	a := f.Document.Anchor
+	return a == approval.Document.Anchor || a.ApprovedBy != "" && approvedAt(f).After(approvedAt(approval))
+}
+
+// approvedAt is when a document's anchor was set.
+func approvedAt(f *Found) time.Time {
+	at, err := time.Parse(time.RFC3339, f.Document.Anchor.Date)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// newest is the approved document that fits and was approved last.
+func (s *search) newest(distance int, fits func(*Found) bool) *Found {
+	var best *Found
+	for i := range s.approved {
+		f := s.approved[i]
+		if fits(&f) && (best == nil || approvedAt(&f).After(approvedAt(best))) {
+			f.Distance, best = distance, &f
+		}
+	}
+	return best
+}
+
+// nearest is the baseline of the first commit of the lineage that has one.
+func (s *search) nearest(ctx context.Context) (*Found, error) {
+	if s.q.Lineage == nil {
+		return nil, nil
+	}
+	for _, a := range s.q.Lineage.Ancestors {
+		if f, err := s.at(ctx, a); f != nil || err != nil {
+			return f, err
+		}
+	}
+	return nil, nil
+}
+
+// at is the baseline of one commit of the lineage: its own document, or the
+// approval that it brought in.
+func (s *search) at(ctx context.Context, a lineage.Ancestor) (*Found, error) {
 	if e, ok := s.byCommit[a.Commit]; ok {
-		d, err := Read(ctx, v, e)
-		if err != nil {
+		d, err := Read(ctx, s.view, e)
+		if err == nil {
+			return &Found{e, d, a.Distance}, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) { // else it was removed since
 			return nil, err
 		}
-		return &Found{e, d, a.Distance}, nil
 	}
-	return s.approved(func(e Entry, d *baseline.Document) bool {
-		return d.Provenance.Commit == a.Commit || a.Tree != "" && d.Provenance.Tree == a.Tree || e.Pull != 0 && slices.Contains(a.Pulls, e.Pull)
-	}, a.Distance)
+	merged := func(e Entry) bool { return e.Pull != 0 && slices.Contains(a.Pulls, e.Pull) }
+	for _, e := range s.damaged {
+		if merged(e.Entry) {
+			return nil, e.err
+		}
+	}
+	return s.newest(a.Distance, func(f *Found) bool {
+		p := f.Document.Provenance
+		return merged(f.Entry) || p.Commit == a.Commit || a.Tree != "" && p.Tree == a.Tree
+	}), nil
 }
 
 // nearestOther is the nearest document of another key, to say what differs. One
-// that cannot be read is no help and no harm.
+// that is damaged is no help and no harm.
 func nearestOther(ctx context.Context, v store.View, q Question, entries []Entry) (*Found, error) {
 	if q.Lineage == nil {
 		return nil, nil
@@ -151,11 +211,11 @@ func nearestOther(ctx context.Context, v store.View, q Question, entries []Entry
 	for _, a := range q.Lineage.Ancestors {
 		for _, e := range byCommit[a.Commit] {
 			d, err := Read(ctx, v, e)
-			if err != nil {
-				if ctx.Err() != nil {
-					return nil, context.Cause(ctx)
-				}
+			if isDamaged(err) || errors.Is(err, fs.ErrNotExist) {
 				continue
+			}
+			if err != nil {
+				return nil, err
 			}
 			f := &Found{e, d, a.Distance}
 			if d.Key.SameSubject(q.Key) {
@@ -167,105 +227,4 @@ func nearestOther(ctx context.Context, v store.View, q Question, entries []Entry
 		}
 	}
 	return other, nil
-}
-
-// Asker answers gate.Options.Baseline: it finds the baseline of a run, and holds
-// the run against it.
-type Asker struct {
-	Ledger     *Ledger
-	Lineage    *lineage.Lineage
-	Tree       string
-	Pull       int
-	Imprint    *baseline.Imprint
-	Provenance func(*gate.Result) baseline.Provenance
-	// Found is what the last Ask found, for whoever updates the store; nil without one.
-	Found *Found
-}
-
-// Ask implements gate.Options.Baseline.
-func (a *Asker) Ask(ctx context.Context, r *gate.Result) *gate.Baseline {
-	name := a.Ledger.Store.String()
-	p := a.Provenance(r)
-	key := baseline.KeyOf(r, p)
-	none := baseline.Compare(nil, r, a.Imprint, p)
-	none.Store = name
-	v, err := a.Ledger.Store.Snapshot(ctx)
-	if err != nil {
-		b := invalid(name, err)
-		b.Key, b.Proposed = none.Key, none.Proposed
-		return b
-	}
-	f, err := Find(ctx, v, Question{Key: key, Numbers: none.Proposed, Head: p.Commit, Tree: a.Tree, Pull: a.Pull, Lineage: a.Lineage})
-	if err != nil {
-		b := invalid(name, err)
-		b.Key, b.Proposed = none.Key, none.Proposed
-		return b
-	}
-	a.Found = f
-	if f == nil {
-		none.Why = a.whyNone(ctx, v)
-		return none
-	}
-	if !f.Document.Key.SameSubject(key) {
-		a.Found = nil
-		none.Why = fmt.Sprintf("no baseline is stored for what this run measured: the nearest, of %s, is of another: %s", short(f.Document.Provenance.Commit), differences(f.Document.Key.Differences(key)))
-		return none
-	}
-	b := baseline.Compare(f.Document, r, a.Imprint, p)
-	b.Store, b.Distance = name, f.Distance
-	if b.State == gate.BaselineCompared {
-		b.Why = where(f, a.Lineage)
-	}
-	if b.State == gate.BaselineIncomparable {
-		a.Found = nil
-	}
-	return b
-}
-
-// whyNone says why there is no baseline at all.
-func (a *Asker) whyNone(ctx context.Context, v store.View) string {
-	entries, _, err := Entries(ctx, v)
-	switch {
-	case err == nil && len(entries) == 0:
-		return a.Ledger.Store.String() + " holds no baseline yet: paritygate baseline update makes the first on the branch"
-	case a.Lineage == nil:
-		return "it is not known what this change stands on"
-	case len(a.Lineage.Ancestors) == 0:
-		return "this change stands on no commit with a baseline: " + a.Lineage.Note
-	}
-	why := fmt.Sprintf("none of the %d commits that this change stands on has one, from %s on", len(a.Lineage.Ancestors), short(a.Lineage.MergeBase))
-	if a.Lineage.Note != "" {
-		why += "; " + a.Lineage.Note
-	}
-	return why
-}
-
-// where says how far back a baseline lies.
-func where(f *Found, l *lineage.Lineage) string {
-	switch {
-	case f.Distance < 0:
-		return "approved for this change"
-	case f.Entry.Commit == "":
-		return "approved, and merged since"
-	case f.Distance == 0:
-		return ""
-	case f.Distance == 1:
-		return fmt.Sprintf("one commit before %s, which has none of its own", short(l.MergeBase))
-	}
-	return fmt.Sprintf("%d commits before %s: those between have none", f.Distance, short(l.MergeBase))
-}
-
-func differences(list []gate.BaselineDifference) string {
-	var out []string
-	for _, d := range list {
-		out = append(out, fmt.Sprintf("%s %s, here %s", d.What, short(d.Baseline), short(d.Here)))
-	}
-	return strings.Join(out, "; ")
-}
-
-func short(s string) string {
-	if isCommit(s) {
-		return s[:12]
-	}
-	return s
 }

@@ -15,10 +15,10 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"regexp"
 	"slices"
@@ -92,7 +92,25 @@ func Entries(ctx context.Context, v store.View) (entries []Entry, strange []stri
 	return entries, strange, nil
 }
 
-// Read reads one document and checks that it is what its place says.
+// Damaged is a document that was read and is not what its place says: damaged,
+// changed by hand, of another version, or lying where another belongs. Any other
+// error of Read is of the store itself.
+type Damaged struct {
+	Path string
+	Err  error // what is wrong, without the path
+}
+
+func (e *Damaged) Error() string { return e.Path + ": " + e.Err.Error() }
+func (e *Damaged) Unwrap() error { return e.Err }
+
+// isDamaged tells a damaged document from a store that cannot be read.
+func isDamaged(err error) bool {
+	var d *Damaged
+	return errors.As(err, &d)
+}
+
+// Read reads one document and checks that it is what its place says: what is not
+// comes back as *Damaged.
 func Read(ctx context.Context, v store.View, e Entry) (*baseline.Document, error) {
 	data, err := v.Read(ctx, e.Path)
 	if err != nil {
@@ -100,39 +118,115 @@ func Read(ctx context.Context, v store.View, e Entry) (*baseline.Document, error
 	}
 	d, err := baseline.Parse(data, e.Path)
 	if err != nil {
-		return nil, err
+		return nil, &Damaged{e.Path, withoutName(err)}
 	}
-	switch {
-	case keyFolder(d.Key) != e.Key:
-		return nil, fmt.Errorf("%s: it holds a document of the key %s", e.Path, keyFolder(d.Key))
-	case e.Commit != "" && d.Provenance.Commit != e.Commit:
-		return nil, fmt.Errorf("%s: it holds the document of commit %s", e.Path, d.Provenance.Commit)
-	case e.Numbers != "" && !strings.HasPrefix(d.Numbers(), e.Numbers):
-		return nil, fmt.Errorf("%s: it holds the numbers %s", e.Path, d.Numbers()[:32])
+	if err := e.holds(d); err != nil {
+		return nil, &Damaged{e.Path, err}
 	}
 	return d, nil
 }
 
-// Accept writes the document that an accepted run of a commit becomes. previous
-// finds what it follows, in the store as it is now; an error of it ends the
-// update. A commit that has a document already gets the new one.
-func (l *Ledger) Accept(ctx context.Context, message string, make func(store.View) (*baseline.Document, error)) (*baseline.Document, error) {
-	var doc *baseline.Document
-	_, err := l.Store.Update(ctx, message, func(v store.View) ([]store.Write, error) {
+// withoutName is an error of a document's bytes, for where its file is named anyway.
+func withoutName(err error) error {
+	var e *baseline.Error
+	switch {
+	case !errors.As(err, &e):
+		return err
+	case e.Line > 0:
+		return fmt.Errorf("line %d: %s", e.Line, e.Msg)
+	}
+	return errors.New(e.Msg)
+}
+
+// holds says why a document does not belong to its place.
+func (e Entry) holds(d *baseline.Document) error {
+	switch {
+	case keyFolder(d.Key) != e.Key:
+		return fmt.Errorf("it holds a document of the key %s", keyFolder(d.Key))
+	case e.Commit != "" && d.Provenance.Commit != e.Commit:
+		return fmt.Errorf("it holds the document of %s", cmp.Or(d.Provenance.Commit, "no commit"))
+	case e.Commit == "" && !strings.HasPrefix(d.Numbers(), e.Numbers):
+		return fmt.Errorf("it holds the numbers %s", d.Numbers()[:32])
+	case e.Commit == "" && (d.Anchor.ApprovedBy == "" || d.Anchor.Digest != d.Numbers()):
+		return errors.New("it holds a document that nobody approved")
+	}
+	return nil
+}
+
+// Accept writes the document of a commit whose run was accepted, after the one
+// that it follows in the store as it is then: previous, nil where it begins a
+// history of its own and is its own anchor. A commit that has a document already
+// gets the new one in its place. q is the commit's standing; all else of it comes
+// from doc.
+//
+// It is an error where it is not known what the commit stands on, and the store
+// holds its key: beginning anew would move the anchor. Nothing is written then.
+func (l *Ledger) Accept(ctx context.Context, doc *baseline.Document, q Question, ratchet bool) (kept, previous *baseline.Document, err error) {
+	commit, numbers := doc.Provenance.Commit, doc.Numbers()
+	if !isCommit(commit) {
+		return nil, nil, fmt.Errorf("commit %q: a baseline belongs to a commit, by its full hash", commit)
+	}
+	q.Key, q.Numbers, q.Head, q.Tree = doc.Key, numbers, commit, doc.Provenance.Tree
+	message := fmt.Sprintf("Accept %s\n\nKey %s, numbers %s", short(commit), keyFolder(doc.Key), numbers[:32])
+	_, err = l.Store.Update(ctx, message, func(v store.View) ([]store.Write, error) {
 		var err error
-		if doc, err = make(v); err != nil {
+		if kept, previous, err = accepted(ctx, v, doc, q, ratchet); err != nil {
 			return nil, err
 		}
-		if !isCommit(doc.Provenance.Commit) {
-			return nil, fmt.Errorf("commit %q: a baseline belongs to a commit, by its full hash", doc.Provenance.Commit)
-		}
-		data, err := doc.Encode()
+		data, err := kept.Encode()
 		if err != nil {
 			return nil, err
 		}
-		return []store.Write{{Path: commitPath(doc.Key, doc.Provenance.Commit), Data: data}}, nil
+		return []store.Write{{Path: commitPath(kept.Key, commit), Data: data}}, nil
 	})
-	return doc, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return kept, previous, nil
+}
+
+// accepted is the document with the past that the store has for it.
+func accepted(ctx context.Context, v store.View, doc *baseline.Document, q Question, ratchet bool) (kept, previous *baseline.Document, err error) {
+	if q.Lineage == nil {
+		list, err := v.List(ctx, path.Join(root, keyFolder(doc.Key)))
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(list) > 0 {
+			return nil, nil, fmt.Errorf("it is not known what %s stands on, so that its baseline would begin a new history, and a new anchor", short(q.Head))
+		}
+	}
+	f, err := Find(ctx, v, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	if f == nil || f.Document.Key != doc.Key {
+		return doc, nil, nil
+	}
+	previous = f.Document
+	if f.Entry.Commit == q.Head {
+		previous = before(previous)
+	}
+	kept, err = doc.Follow(previous, ratchet)
+	return kept, f.Document, err
+}
+
+// before is a document without its own run in the history: what was measured of
+// the same commit again stands in its place.
+func before(d *baseline.Document) *baseline.Document {
+	out := *d
+	out.History = d.History[:len(d.History)-1]
+	out.Measurements = slices.Clone(d.Measurements)
+	for i := range out.Measurements {
+		m := &out.Measurements[i]
+		metrics := make(map[string]baseline.Metric, len(m.Metrics))
+		for name, v := range m.Metrics {
+			v.History = v.History[:len(v.History)-1]
+			metrics[name] = v
+		}
+		m.Metrics = metrics
+	}
+	return &out
 }
 
 var commitName = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
@@ -147,10 +241,26 @@ type Approval struct {
 	At         time.Time
 }
 
-// Approve keeps a run's document as approved. It follows previous, which may be
-// nil, in its history and nothing else: the anchor is the approved run.
+// Check says why an approval of a document would be refused.
+func (a Approval) Check(doc *baseline.Document) error {
+	if a.Pull < 0 || a.Pull > maxPull {
+		return fmt.Errorf("%d is no number of a pull request", a.Pull)
+	}
+	_, err := doc.Approve(nil, a.Digest, a.By, a.Reason, a.At)
+	return err
+}
+
+// maxPull is the largest number that a path has room for.
+const maxPull = 999_999_999_999
+
+// Approve keeps a run's document as approved. Of the document only what the run
+// itself measured counts, whatever else it claims: its history and spread are
+// those of previous, which may be nil, and the anchor is the approved run.
 func (l *Ledger) Approve(ctx context.Context, doc, previous *baseline.Document, a Approval) (*baseline.Document, error) {
-	approved, err := doc.Approve(previous, a.Digest, a.By, a.Reason, a.At)
+	if err := a.Check(doc); err != nil {
+		return nil, err
+	}
+	approved, err := alone(doc).Approve(previous, a.Digest, a.By, a.Reason, a.At)
 	if err != nil {
 		return nil, err
 	}
@@ -162,134 +272,28 @@ func (l *Ledger) Approve(ctx context.Context, doc, previous *baseline.Document, 
 	_, err = l.Store.Update(ctx, message, func(store.View) ([]store.Write, error) {
 		return []store.Write{{Path: approvedPath(approved.Key, a.Pull, approved.Numbers()), Data: data}}, nil
 	})
-	return approved, err
-}
-
-// Problem is a file of a store that is not what it should be.
-type Problem struct {
-	Path string
-	Err  error
-}
-
-// Verify reads every document and says what is wrong. The number is of those
-// that are right.
-func (l *Ledger) Verify(ctx context.Context) (right int, problems []Problem, err error) {
-	v, err := l.Store.Snapshot(ctx)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	entries, strange, err := Entries(ctx, v)
-	if err != nil {
-		return 0, nil, err
-	}
-	for _, p := range strange {
-		problems = append(problems, Problem{p, errors.New("this is no baseline's place")})
-	}
-	for _, e := range entries {
-		if _, err := Read(ctx, v, e); err != nil {
-			problems = append(problems, Problem{e.Path, err})
-			continue
-		}
-		right++
-	}
-	slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.Path, b.Path) })
-	return right, problems, nil
+	return approved, nil
 }
 
-// Collect removes documents that nobody needs any more: of each key all but the
-// newest keep of commits, and approved ones older than the oldest of those. What
-// cannot be read stays, for Verify to name. It returns what it removed, or, dry,
-// would remove.
-func (l *Ledger) Collect(ctx context.Context, keep int, dry bool) ([]string, error) {
-	var removed []string
-	_, err := l.Store.Update(ctx, fmt.Sprintf("Collect: keep %d a key", keep), func(v store.View) ([]store.Write, error) {
-		entries, _, err := Entries(ctx, v)
-		if err != nil {
-			return nil, err
+// alone is a document with the run's own numbers, fingerprints, sketches and
+// provenance, and no past: neither history nor spread, nor who approved it.
+func alone(d *baseline.Document) *baseline.Document {
+	out := *d
+	out.Provenance.ApprovedBy, out.Provenance.Reason = "", ""
+	out.History = []baseline.Accepted{{Commit: d.Provenance.Commit, Date: d.Provenance.Date}}
+	out.Anchor = baseline.Anchor{Commit: d.Provenance.Commit, Date: d.Provenance.Date, Digest: d.Numbers()}
+	out.Measurements = slices.Clone(d.Measurements)
+	for i := range out.Measurements {
+		m := &out.Measurements[i]
+		metrics := make(map[string]baseline.Metric, len(m.Metrics))
+		for name, v := range m.Metrics {
+			own := v.History[len(v.History)-1] // what the digest is of
+			metrics[name] = baseline.Metric{Value: own, Spread: nan, Runs: 1, Anchor: own, History: []gate.Value{own}}
 		}
-		if removed, err = surplus(ctx, v, entries, keep); err != nil || dry {
-			return nil, err
-		}
-		var writes []store.Write
-		for _, p := range removed {
-			writes = append(writes, store.Write{Path: p})
-		}
-		return writes, nil
-	})
-	return removed, err
-}
-
-// dated is an entry with the time of its measurement or approval.
-type dated struct {
-	Entry
-	at time.Time
-}
-
-func surplus(ctx context.Context, v store.View, entries []Entry, keep int) ([]string, error) {
-	commits, approved := map[string][]dated{}, map[string][]dated{}
-	for _, e := range entries {
-		d, err := Read(ctx, v, e)
-		if errors.Is(err, fs.ErrNotExist) || err != nil && ctx.Err() == nil {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if e.Commit != "" {
-			commits[e.Key] = append(commits[e.Key], dated{e, d.Measured()})
-			continue
-		}
-		at, err := time.Parse(time.RFC3339, d.Anchor.Date)
-		if err != nil {
-			at = d.Measured()
-		}
-		approved[e.Key] = append(approved[e.Key], dated{e, at})
+		m.Metrics = metrics
 	}
-	var out []string
-	for key, list := range commits {
-		slices.SortFunc(list, func(a, b dated) int { return b.at.Compare(a.at) })
-		if len(list) <= keep {
-			continue
-		}
-		oldest := list[keep-1].at
-		for _, d := range list[keep:] {
-			out = append(out, d.Path)
-		}
-		for _, d := range approved[key] {
-			if d.at.Before(oldest) {
-				out = append(out, d.Path)
-			}
-		}
-	}
-	slices.Sort(out)
-	return out, nil
-}
-
-// Newest returns the newest document of every key, by key, and the entries of
-// all. What cannot be read is skipped: Verify names it.
-func Newest(ctx context.Context, v store.View) (map[string]*baseline.Document, []Entry, error) {
-	entries, _, err := Entries(ctx, v)
-	if err != nil {
-		return nil, nil, err
-	}
-	out := map[string]*baseline.Document{}
-	for _, e := range entries {
-		d, err := Read(ctx, v, e)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, nil, context.Cause(ctx)
-			}
-			continue
-		}
-		if old := out[e.Key]; e.Commit != "" && (old == nil || d.Measured().After(old.Measured())) {
-			out[e.Key] = d
-		}
-	}
-	return out, entries, nil
-}
-
-// invalid is what a run is told of a store that cannot be read.
-func invalid(name string, err error) *gate.Baseline {
-	return &gate.Baseline{State: gate.BaselineInvalid, Store: name, Why: err.Error(), Distance: -1, AgeS: nan,
-		Differences: []gate.BaselineDifference{}, Deltas: []gate.BaselineDelta{}, Missing: []string{}}
+	return &out
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/paritygate/paritygate/baseline/lineage"
 	"github.com/paritygate/paritygate/baseline/store"
@@ -69,8 +71,10 @@ func (s *Standing) Write(file string) error {
 const maxApproved = 100
 
 // Export copies into a folder, as a dir: store, what a run of this standing may
-// be held against: of every key the documents of the nearest commits, and the
-// approved ones. A run that may see neither token nor git reads them there.
+// be held against: of every key the document of the nearest commit, and the
+// approved ones, those of the change and of what it stands on first, then those
+// of the latest pull requests. A run that may see neither token nor git reads
+// them there, with the same answer.
 func Export(ctx context.Context, from store.Store, s *Standing, folder string) error {
 	v, err := from.Snapshot(ctx)
 	if err != nil {
@@ -80,28 +84,10 @@ func Export(ctx context.Context, from store.Store, s *Standing, folder string) e
 	if err != nil {
 		return err
 	}
-	byCommit := map[string][]Entry{}
-	approved := map[string]int{}
-	var take []Entry
-	for _, e := range entries {
-		if e.Commit != "" {
-			byCommit[e.Commit] = append(byCommit[e.Commit], e)
-		} else if approved[e.Key]++; approved[e.Key] <= maxApproved {
-			take = append(take, e)
-		}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
 	}
-	seen := map[string]bool{}
-	if s.Lineage != nil {
-		for _, a := range s.Lineage.Ancestors {
-			for _, e := range byCommit[a.Commit] {
-				if !seen[e.Key] {
-					seen[e.Key] = true
-					take = append(take, e)
-				}
-			}
-		}
-	}
-	for _, e := range take {
+	for _, e := range append(s.nearest(entries), s.approvals(entries)...) {
 		data, err := v.Read(ctx, e.Path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -117,25 +103,83 @@ func Export(ctx context.Context, from store.Store, s *Standing, folder string) e
 			return err
 		}
 	}
-	return os.MkdirAll(folder, 0o755)
+	return nil
+}
+
+// nearest are the entries of the nearest commit that has one, of every key.
+func (s *Standing) nearest(entries []Entry) []Entry {
+	if s.Lineage == nil {
+		return nil
+	}
+	byCommit := map[string][]Entry{}
+	for _, e := range entries {
+		if e.Commit != "" {
+			byCommit[e.Commit] = append(byCommit[e.Commit], e)
+		}
+	}
+	seen := map[string]bool{}
+	var out []Entry
+	for _, a := range s.Lineage.Ancestors {
+		for _, e := range byCommit[a.Commit] {
+			if !seen[e.Key] {
+				seen[e.Key] = true
+				out = append(out, e)
+			}
+		}
+	}
+	return out
+}
+
+// approvals are the approved entries, at most maxApproved of a key: those that
+// count for sure first, then those without a pull request, which only reading them
+// tells of, then the latest pull requests'.
+func (s *Standing) approvals(entries []Entry) []Entry {
+	counts := map[int]bool{s.Pull: true}
+	if s.Lineage != nil {
+		for _, a := range s.Lineage.Ancestors {
+			for _, n := range a.Pulls {
+				counts[n] = true
+			}
+		}
+	}
+	rank := func(e Entry) int {
+		switch {
+		case e.Pull == 0:
+			return 1
+		case counts[e.Pull]:
+			return 0
+		}
+		return 2
+	}
+	approved := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return e.Commit != "" })
+	slices.SortStableFunc(approved, func(a, b Entry) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.Pull, a.Pull)) })
+	taken := map[string]int{}
+	return slices.DeleteFunc(approved, func(e Entry) bool { taken[e.Key]++; return taken[e.Key] > maxApproved })
 }
 
 // LocalStanding is the standing of a git checkout that is to be merged into
-// base, a commit or branch; "" where it is on the branch itself.
+// base, a commit or branch; "" where it is on the branch itself. Where its history
+// is not known the error says why, beside a standing without a lineage.
 func LocalStanding(ctx context.Context, g *lineage.Git, base string) (*Standing, error) {
 	head, dirty, err := g.Head(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &Standing{Version: StandingVersion}
-	if dirty {
-		s.Note = "tracked files differ from the commit that is checked out"
-	} else {
-		s.Head = head
-		if s.Tree, err = g.Tree(ctx, head); err != nil {
-			return nil, err
-		}
+	if !dirty {
+		return StandingOf(ctx, g, base, head)
 	}
+	s := &Standing{Version: StandingVersion, Note: "tracked files differ from the commit that is checked out"}
 	s.Lineage, err = lineage.Of(ctx, g, base, head)
+	return s, err
+}
+
+// StandingOf is LocalStanding of a commit that need not be checked out.
+func StandingOf(ctx context.Context, g *lineage.Git, base, commit string) (*Standing, error) {
+	tree, err := g.Tree(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	s := &Standing{Version: StandingVersion, Head: commit, Tree: tree}
+	s.Lineage, err = lineage.Of(ctx, g, base, commit)
 	return s, err
 }

@@ -112,7 +112,8 @@ func (b *branch) Update(ctx context.Context, message string, change func(View) (
 		return "", err
 	}
 	env := b.repo.identity(ctx)
-	for n := range tries {
+	var last error
+	for n, locked := 0, 0; n < tries && locked < lockedTries; n++ {
 		base, err := b.head(ctx)
 		if err != nil {
 			return "", b.failed(err)
@@ -138,12 +139,24 @@ func (b *branch) Update(ctx context.Context, message string, change func(View) (
 		if !raced {
 			return "", b.failed(err)
 		}
+		last, locked = err, locked+1
+		if !strings.Contains(err.Error(), lockExists) {
+			locked = 0
+		}
 		if err := pause(ctx, n, rand.Float64); err != nil {
 			return "", b.failed(err)
 		}
 	}
-	return "", b.failed(ErrBusy)
+	return "", b.failed(fmt.Errorf("%w: %w", ErrBusy, last))
 }
+
+// A git that was killed leaves its lock behind, which no other one takes away.
+// Locks are held for moments: one that is there so often in a row stays, and git's
+// message says which file it is.
+const (
+	lockExists  = ".lock': File exists"
+	lockedTries = 14
+)
 
 // commit writes the objects of base with the writes applied. It returns base
 // itself when they change nothing.

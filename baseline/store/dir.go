@@ -89,9 +89,14 @@ func (d *dir) lock(ctx context.Context) (func(), error) {
 	}
 }
 
+// below is a folder of the store, to be walked. The store itself may be a link.
+func (d *dir) below(folder string) string {
+	return filepath.Join(d.root, filepath.FromSlash(folder)) + string(filepath.Separator)
+}
+
 // sweep removes what killed writers left half-written. It runs under the lock.
 func (d *dir) sweep() error {
-	return filepath.WalkDir(d.root, func(p string, e fs.DirEntry, err error) error {
+	return filepath.WalkDir(d.below(""), func(p string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() && strings.HasPrefix(e.Name(), aside) {
 			return os.Remove(p)
 		}
@@ -171,8 +176,7 @@ func (v dirView) List(_ context.Context, folder string) ([]string, error) {
 		}
 	}
 	var out []string
-	root := filepath.Join(v.d.root, filepath.FromSlash(folder))
-	err := filepath.WalkDir(root, func(p string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(v.d.below(folder), func(p string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -70,19 +69,20 @@ func (a *app) baselineShow() *cobra.Command {
 		Short: "List the baselines of a store, or print one",
 		Long: `Without an argument, lists the keys of a store: what was measured, how many
 baselines there are, and the newest. With a commit, prints that commit's
-document as it is stored.`,
+document as it is stored, or else what was approved of it; a digest that was
+approved names its document, too.`,
 		Example: `  paritygate baseline show
   paritygate baseline show main --key 3f2a`,
 		Args: rangeArgs(0, "COMMIT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, v, err := f.view(cmd.Context())
+			st, v, err := f.view(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if len(args) == 0 {
-				return a.listKeys(cmd.Context(), v, f.key)
+				return a.listKeys(cmd.Context(), st, v, f.key)
 			}
-			d, _, err := findDocument(cmd.Context(), v, args[0], f.key)
+			d, err := f.find(cmd.Context(), st, v, args[0])
 			if err != nil {
 				return err
 			}
@@ -98,10 +98,10 @@ document as it is stored.`,
 }
 
 // listKeys prints one line a key.
-func (a *app) listKeys(ctx context.Context, v store.View, prefix string) error {
-	newest, entries, err := ledger.Newest(ctx, v)
+func (a *app) listKeys(ctx context.Context, st store.Store, v store.View, prefix string) error {
+	newest, entries, err := newestOf(ctx, st, v, prefix)
 	if err != nil {
-		return incomplete("%w", err)
+		return err
 	}
 	commits, approved := map[string]int{}, map[string]int{}
 	for _, e := range entries {
@@ -115,9 +115,6 @@ func (a *app) listKeys(ctx context.Context, v store.View, prefix string) error {
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "key\tcommits\tapproved\tnewest\tmeasured\tcheckpoints\tcandidate")
 	for _, key := range slices.Sorted(maps.Keys(newest)) {
-		if !strings.HasPrefix(key, prefix) {
-			continue
-		}
 		d := newest[key]
 		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%d\t%s\n", key[:12], commits[key], approved[key], prefixOf(d.Provenance.Commit), d.Provenance.Date,
 			len(d.Measurements), plainWords(d.Key.Engines.Candidate, d.Key.Precision.Candidate, d.Key.Device.Candidate))
@@ -126,6 +123,23 @@ func (a *app) listKeys(ctx context.Context, v store.View, prefix string) error {
 		return err
 	}
 	return a.write([]byte(b.String()))
+}
+
+// newestOf are the newest documents of the keys that begin with prefix: one at
+// least.
+func newestOf(ctx context.Context, st store.Store, v store.View, prefix string) (map[string]*baseline.Document, []ledger.Entry, error) {
+	newest, entries, err := ledger.Newest(ctx, v, prefix)
+	switch {
+	case err != nil:
+		return nil, nil, incomplete("%w", err)
+	case len(newest) > 0:
+		return newest, entries, nil
+	case len(entries) > 0:
+		return nil, nil, incomplete("%s holds no baseline that can be read: paritygate baseline verify says why", st)
+	case prefix != "":
+		return nil, nil, incomplete("%s holds no baseline of a key that begins with %s", st, prefix)
+	}
+	return nil, nil, incomplete("%s holds no baseline", st)
 }
 
 func prefixOf(commit string) string { return commit[:min(12, len(commit))] }
@@ -140,40 +154,71 @@ func plainWords(words ...string) string {
 	}, strings.Join(words, ", "))
 }
 
-// findDocument is the document of a commit or of a file.
-func findDocument(ctx context.Context, v store.View, name, key string) (*baseline.Document, string, error) {
+// find is the document of a commit, of an approved digest, or of a file.
+func (f *storeFlags) find(ctx context.Context, st store.Store, v store.View, name string) (*baseline.Document, error) {
 	if st, err := os.Stat(name); err == nil && st.Mode().IsRegular() {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return nil, "", err
-		}
-		d, err := baseline.Parse(data, name)
-		return d, name, err
+		return readDocument(name)
 	}
 	commit := name
-	if out, err := exec.CommandContext(ctx, "git", "rev-parse", "--verify", "--quiet", "--end-of-options", name+"^{commit}").Output(); err == nil {
+	cmd := exec.CommandContext(ctx, "git", "rev-parse", "--verify", "--quiet", "--end-of-options", name+"^{commit}")
+	cmd.Dir = folderOf(f.spec)
+	if out, err := cmd.Output(); err == nil {
 		commit = strings.TrimSpace(string(out))
 	}
-	entries, _, err := ledger.Entries(ctx, v)
+	docs, err := f.documents(ctx, v, commit)
 	if err != nil {
-		return nil, "", incomplete("%w", err)
+		return nil, err
 	}
-	var fit []ledger.Entry
-	keys := map[string]bool{}
-	for _, e := range entries {
-		ofThis := len(commit) >= 7 && strings.HasPrefix(e.Commit, commit) || len(commit) >= 16 && e.Numbers != "" && strings.HasPrefix(commit, e.Numbers[:16])
-		if ofThis && strings.HasPrefix(e.Key, key) {
-			fit, keys[e.Key] = append(fit, e), true
-		}
+	keys, commits := map[string]bool{}, map[string]bool{}
+	for _, d := range docs {
+		keys[d.Key.Digest()[:32]], commits[d.Provenance.Commit] = true, true
 	}
 	switch {
-	case len(fit) == 0:
-		return nil, "", fmt.Errorf("no baseline of %s: %w", name, fs.ErrNotExist)
+	case len(docs) == 0:
+		what := name
+		if commit != name {
+			what = fmt.Sprintf("%s (%s)", name, prefixOf(commit))
+		}
+		return nil, fmt.Errorf("%s holds no baseline of %s; paritygate baseline show lists what it holds", st, what)
 	case len(keys) > 1:
-		return nil, "", fmt.Errorf("%s has baselines of %d keys: choose one with --key: %s", name, len(keys), strings.Join(slices.Sorted(maps.Keys(keys)), ", "))
+		return nil, fmt.Errorf("%s has baselines of %d keys: choose one with --key: %s", name, len(keys), strings.Join(slices.Sorted(maps.Keys(keys)), ", "))
+	case len(commits) > 1:
+		return nil, fmt.Errorf("%s begins the names of %d commits: %s", name, len(commits), strings.Join(slices.Sorted(maps.Keys(commits)), ", "))
 	}
-	d, err := ledger.Read(ctx, v, fit[0])
-	return d, fit[0].Path, err
+	return slices.MaxFunc(docs, func(a, b *baseline.Document) int { return strings.Compare(a.Anchor.Date, b.Anchor.Date) }), nil
+}
+
+// documents are those of a commit; where it has none, those that were approved of
+// it, or by a digest of that name. Either may be cut short.
+func (f *storeFlags) documents(ctx context.Context, v store.View, name string) ([]*baseline.Document, error) {
+	entries, _, err := ledger.Entries(ctx, v)
+	if err != nil {
+		return nil, incomplete("%w", err)
+	}
+	const least = 7 // digits
+	var own, approved []*baseline.Document
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Key, f.key) || len(name) < least || e.Commit != "" && !strings.HasPrefix(e.Commit, name) {
+			continue
+		}
+		d, err := ledger.Read(ctx, v, e)
+		var damaged *ledger.Damaged
+		switch {
+		case err != nil && errors.As(err, &damaged) && e.Commit == "":
+		case err != nil && errors.As(err, &damaged):
+			return nil, err
+		case err != nil:
+			return nil, incomplete("%w", err)
+		case e.Commit != "":
+			own = append(own, d)
+		case strings.HasPrefix(d.Provenance.Commit, name) || strings.HasPrefix(d.Numbers(), name):
+			approved = append(approved, d)
+		}
+	}
+	if len(own) > 0 {
+		return own, nil
+	}
+	return approved, nil
 }
 
 func (a *app) baselineDiff() *cobra.Command {
@@ -188,13 +233,13 @@ or files, as the baseline.json of a run's folder.`,
   paritygate baseline diff main out/baseline.json`,
 		Args: exactArgs("OLD", "NEW"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, v, err := f.view(cmd.Context())
+			st, v, err := f.view(cmd.Context())
 			if err != nil {
 				return err
 			}
 			var docs [2]*baseline.Document
 			for i, name := range args {
-				if docs[i], _, err = findDocument(cmd.Context(), v, name, f.key); err != nil {
+				if docs[i], err = f.find(cmd.Context(), st, v, name); err != nil {
 					return err
 				}
 			}
@@ -251,9 +296,9 @@ creep is held against. Below stand the changes of the store itself.`,
 			if err != nil {
 				return err
 			}
-			newest, _, err := ledger.Newest(cmd.Context(), v)
+			newest, _, err := newestOf(cmd.Context(), st, v, f.key)
 			if err != nil {
-				return incomplete("%w", err)
+				return err
 			}
 			log, err := st.Log(cmd.Context(), "", 20)
 			if err != nil {
@@ -261,9 +306,7 @@ creep is held against. Below stand the changes of the store itself.`,
 			}
 			var b strings.Builder
 			for _, key := range slices.Sorted(maps.Keys(newest)) {
-				if strings.HasPrefix(key, f.key) {
-					historyOf(&b, key, newest[key], metric.value)
-				}
+				historyOf(&b, key, newest[key], metric.value)
 			}
 			for _, r := range log {
 				fmt.Fprintf(&b, "%s  %s  %s  %s\n", prefixOf(r.ID), r.Date.UTC().Format("2006-01-02 15:04"), plainWords(r.Author), plainWords(r.Message))
@@ -278,7 +321,7 @@ creep is held against. Below stand the changes of the store itself.`,
 }
 
 func historyOf(b *strings.Builder, key string, d *baseline.Document, metric string) {
-	fmt.Fprintf(b, "key %s: %d accepted runs, from %s (%s) to %s (%s)\n", key[:12], len(d.History),
+	fmt.Fprintf(b, "key %s: %s, from %s (%s) to %s (%s)\n", key[:12], plural(len(d.History), "accepted run"),
 		prefixOf(d.History[0].Commit), d.History[0].Date, prefixOf(d.Provenance.Commit), d.Provenance.Date)
 	fmt.Fprintf(b, "anchor %s, %s", prefixOf(d.Anchor.Commit), d.Anchor.Date)
 	if d.Anchor.ApprovedBy != "" {
@@ -302,72 +345,4 @@ func historyOf(b *strings.Builder, key string, d *baseline.Document, metric stri
 	}
 	t.Flush()
 	b.WriteString("\n")
-}
-
-func (a *app) baselineVerify() *cobra.Command {
-	var f storeFlags
-	cmd := &cobra.Command{
-		Use:   "verify",
-		Short: "Read every baseline of a store and say what is damaged",
-		Long: `Reads every document of a store: its version, its digest, and whether it lies where
-it belongs. Exits 1 when one is damaged, with its name and what is wrong.`,
-		Example: `  paritygate baseline verify`,
-		Args:    exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			st, err := f.open()
-			if err != nil {
-				return err
-			}
-			right, problems, err := (&ledger.Ledger{Store: st}).Verify(cmd.Context())
-			if err != nil {
-				return incomplete("%w", err)
-			}
-			var errs []error
-			for _, p := range problems {
-				errs = append(errs, fmt.Errorf("%s: %s", p.Path, strings.TrimPrefix(p.Err.Error(), p.Path+": ")))
-			}
-			if len(errs) > 0 {
-				return &codeError{exitFail, fmt.Errorf("%d of %d files of %s are damaged:\n%w", len(problems), right+len(problems), st, errors.Join(errs...))}
-			}
-			return a.write(fmt.Appendf(nil, "%d baselines in %s, all of them right\n", right, st))
-		},
-	}
-	f.add(cmd, false)
-	return cmd
-}
-
-func (a *app) baselineGC() *cobra.Command {
-	var f storeFlags
-	keep, dry := 100, false
-	cmd := &cobra.Command{
-		Use:   "gc",
-		Short: "Remove baselines that are old",
-		Long: `Removes all but the newest baselines of each key, and approvals that are older than
-those. What cannot be read stays: verify names it. On a branch the history of the
-branch keeps what was removed.`,
-		Example: `  paritygate baseline gc --keep 50 --dry-run`,
-		Args:    exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if keep < 1 {
-				return usagef("--keep %d: want 1 at least", keep)
-			}
-			st, err := f.open()
-			if err != nil {
-				return err
-			}
-			removed, err := (&ledger.Ledger{Store: st}).Collect(cmd.Context(), keep, dry)
-			if err != nil {
-				return incomplete("%w", err)
-			}
-			what := "removed"
-			if dry {
-				what = "would remove"
-			}
-			return a.write(fmt.Appendf(nil, "%s %d\n%s", what, len(removed), strings.Join(append(removed, ""), "\n")))
-		},
-	}
-	f.add(cmd, false)
-	cmd.Flags().IntVar(&keep, "keep", keep, "how `MANY` of each key stay")
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be removed")
-	return cmd
 }

@@ -32,12 +32,17 @@ type heldFlags struct {
 	none     bool
 }
 
+// add declares what a run is held against; it may be nothing.
 func (f *heldFlags) add(cmd *cobra.Command) {
+	f.addStanding(cmd)
+	cmd.Flags().BoolVar(&f.none, "no-baseline", false, "hold the run against no baseline")
+}
+
+func (f *heldFlags) addStanding(cmd *cobra.Command) {
 	f.addStore(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.base, "base", "", "the commit or branch that the change is to be merged into (default origin's default branch)")
+	flags.StringVar(&f.base, "base", "", "the commit or `BRANCH` that the change is to be merged into (default origin's default branch)")
 	flags.StringVar(&f.standing, "standing", "", "read what the change stands on from `FILE`, as the Action writes it, instead of asking git")
-	flags.BoolVar(&f.none, "no-baseline", false, "hold the run against no baseline")
 }
 
 func (f *heldFlags) addStore(cmd *cobra.Command) {
@@ -50,9 +55,8 @@ type held struct {
 	imprint *baseline.Imprint
 	stands  *ledger.Standing
 	git     *lineage.Git
-	now     time.Time
-	gpu     string
-	driver  string
+	// from is the run's provenance, so far as its result does not know it.
+	from baseline.Provenance
 }
 
 // governing is the spec that names the store: the base branch's, unless the
@@ -70,19 +74,29 @@ func (f *heldFlags) hold(ctx context.Context, s *spec.Spec, dir string) (*held, 
 	if f.none || f.store == "" && s.Baseline == nil {
 		return nil, nil
 	}
-	h := &held{imprint: baseline.NewImprint(), git: &lineage.Git{Dir: dir}, now: time.Now()}
 	st, err := f.open(s, dir)
 	if err != nil {
 		return nil, err
 	}
-	if h.stands, err = f.stand(ctx, h.git); err != nil {
-		return nil, err
+	g := &lineage.Git{Dir: dir}
+	stands, err := f.stand(ctx, g)
+	if err != nil {
+		return nil, errors.Join(err, g.Close())
 	}
-	h.gpu, h.driver = ledger.Machine(ctx)
-	h.asker = &ledger.Asker{Ledger: &ledger.Ledger{Store: st}, Lineage: h.stands.Lineage, Tree: h.stands.Tree, Pull: h.stands.Pull,
-		Imprint: h.imprint, Provenance: h.provenance}
-	return h, nil
+	from := baseline.Provenance{Commit: stands.Head, Tree: stands.Tree, Date: time.Now().UTC().Format(time.RFC3339)}
+	from.GPU, from.Driver = ledger.Machine(ctx)
+	return newHeld(st, g, stands, from), nil
 }
+
+func newHeld(st store.Store, g *lineage.Git, stands *ledger.Standing, from baseline.Provenance) *held {
+	h := &held{git: g, stands: stands, from: from}
+	h.asker = &ledger.Asker{Ledger: &ledger.Ledger{Store: st}, Lineage: stands.Lineage, Tree: stands.Tree, Pull: stands.Pull, Provenance: h.provenance}
+	h.watch(baseline.NewImprint())
+	return h
+}
+
+// watch takes the imprint of the next run.
+func (h *held) watch(im *baseline.Imprint) { h.imprint, h.asker.Imprint = im, im }
 
 func folderOf(path string) string {
 	if path == "" {
@@ -111,20 +125,37 @@ func (f *heldFlags) stand(ctx context.Context, g *lineage.Git) (*ledger.Standing
 	if f.standing != "" {
 		return ledger.ReadStanding(f.standing)
 	}
-	base := f.base
-	if base == "" {
-		base = defaultBranch(ctx, g.Dir)
+	return f.noted(ctx)(ledger.LocalStanding(ctx, g, f.baseOf(ctx, g)))
+}
+
+func (f *heldFlags) baseOf(ctx context.Context, g *lineage.Git) string {
+	if f.base != "" {
+		return f.base
 	}
-	s, err := ledger.LocalStanding(ctx, g, base)
-	switch {
-	case err != nil && f.base != "":
-		return nil, fmt.Errorf("--base %s: %w", f.base, err)
-	case err != nil && ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case err != nil:
-		return &ledger.Standing{Note: err.Error()}, nil
+	return defaultBranch(ctx, g.Dir)
+}
+
+// noted turns an error of git into a note of the standing, unless what is not
+// known was asked for.
+func (f *heldFlags) noted(ctx context.Context) func(*ledger.Standing, error) (*ledger.Standing, error) {
+	return func(s *ledger.Standing, err error) (*ledger.Standing, error) {
+		switch {
+		case err == nil:
+			return s, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case f.base != "":
+			return nil, fmt.Errorf("--base %s: %w", f.base, err)
+		}
+		if s == nil {
+			s = &ledger.Standing{}
+		}
+		if s.Note != "" {
+			s.Note += "; "
+		}
+		s.Note += err.Error()
+		return s, nil
 	}
-	return s, nil
 }
 
 // defaultBranch is origin's, "" where it is not known.
@@ -141,9 +172,7 @@ func defaultBranch(ctx context.Context, dir string) string {
 // provenance is where a run's numbers come from.
 func (h *held) provenance(r *gate.Result) baseline.Provenance {
 	p := baseline.ProvenanceOf(r)
-	p.Commit, p.Tree = h.stands.Head, h.stands.Tree
-	p.GPU, p.Driver = h.gpu, h.driver
-	p.Date = h.now.UTC().Format(time.RFC3339)
+	p.Commit, p.Tree, p.Date, p.GPU, p.Driver = h.from.Commit, h.from.Tree, h.from.Date, h.from.GPU, h.from.Driver
 	return p
 }
 
@@ -165,9 +194,16 @@ func (h *held) end(r *gate.Result) error {
 	return h.git.Close()
 }
 
-// keep writes the document that the run would become beside its reports.
+// keep writes the document that the run would become beside its reports, and
+// leaves none of an earlier run there.
 func (h *held) keep(dir string, r *gate.Result) error {
-	if h == nil || dir == "" || r.Baseline == nil || r.Baseline.Proposed == "" {
+	if h == nil || dir == "" {
+		return nil
+	}
+	if r.Baseline == nil || r.Baseline.Proposed == "" {
+		if err := os.Remove(filepath.Join(dir, baselineFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 		return nil
 	}
 	doc, err := baseline.Record(r, h.imprint, h.provenance(r))
