@@ -18,7 +18,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/sethvargo/go-githubactions"
 
@@ -46,9 +45,6 @@ type Step struct {
 	// Refresh stores r's measurements as the new baseline and says in a sentence
 	// what it did. Nil: there is no baseline store, and mode refresh is refused.
 	Refresh func(ctx context.Context, p *Plan, r *gate.Result) (string, error)
-
-	docker string        // program, "docker" when empty
-	grace  time.Duration // between SIGTERM and SIGKILL of engines, 2 s when 0
 }
 
 // Variables that one step of action.yml hands to the next.

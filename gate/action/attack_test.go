@@ -238,7 +238,7 @@ for i in $(seq 200); do [ "$(cat $LOOT 2>/dev/null | wc -l)" = 3 ] && break; sle
 		if step != "report" {
 			return
 		}
-		if alive := running(t, "daemon.sh"); len(alive) > 0 {
+		if alive := running(t, filepath.Join(c.workspace, "daemon.sh")); len(alive) > 0 {
 			t.Errorf("still running when the report step starts: %v", alive)
 		}
 		time.Sleep(100 * time.Millisecond) // a daemon that is alive would see the next step
@@ -246,6 +246,7 @@ for i in $(seq 200); do [ "$(cat $LOOT 2>/dev/null | wc -l)" = 3 ] && break; sle
 	r := c.run()
 	c.wantOwn(r, "pass")
 	loot := c.wantLoot("daemon")
+	t.Cleanup(func() { endAll(t, loot) }) // should the test fail, nothing is left of it
 	if n := strings.Count(loot, "daemon "); n != 3 {
 		t.Errorf("%d daemons ran: %q", n, loot)
 	}
@@ -255,6 +256,25 @@ for i in $(seq 200); do [ "$(cat $LOOT 2>/dev/null | wc -l)" = 3 ] && break; sle
 	if res := c.results(r); !slices.ContainsFunc(res.Warnings, func(w string) bool { return strings.Contains(w, "left processes running, which were killed") }) {
 		t.Errorf("warnings %q", res.Warnings)
 	}
+}
+
+// endAll kills the daemons that wrote their numbers, if they still run.
+func endAll(t *testing.T, loot string) {
+	for line := range strings.Lines(loot) {
+		pid, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "daemon ")))
+		if err == nil && strings.Contains(commandLineOf(pid), "daemon.sh") {
+			t.Errorf("process %d outlived the test", pid)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+func commandLineOf(pid int) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return ""
+	}
+	return string(b)
 }
 
 // running lists the processes of this machine with text in their command line.

@@ -18,10 +18,8 @@ import (
 
 // docker is the client program.
 type docker struct {
-	program string
-	env     []string
-	log     *engineLog
-	grace   time.Duration
+	env []string
+	log *engineLog
 }
 
 // dockerVariables are what the client needs of the environment.
@@ -35,10 +33,7 @@ const (
 )
 
 func (s *Step) newDocker(log *engineLog) *docker {
-	d := &docker{program: s.docker, log: log, grace: s.grace}
-	if d.program == "" {
-		d.program = "docker"
-	}
+	d := &docker{log: log}
 	env := s.environ()
 	for _, name := range dockerVariables {
 		if v, ok := lookup(env, name); ok {
@@ -50,13 +45,13 @@ func (s *Step) newDocker(log *engineLog) *docker {
 
 // run shows what the client prints in the step's log.
 func (d *docker) run(ctx context.Context, timeout time.Duration, args ...string) (*engine.ProcessResult, error) {
-	p := engine.Process{Args: append([]string{d.program}, args...), Env: d.env, Timeout: timeout, Grace: d.grace, Stdout: d.log.stream(), Stderr: d.log.stream()}
+	p := engine.Process{Args: append([]string{"docker"}, args...), Env: d.env, Timeout: timeout, Grace: stopGrace, Stdout: d.log.stream(), Stderr: d.log.stream()}
 	return p.Run(ctx)
 }
 
 // ask is a question whose answer is not shown.
 func (d *docker) ask(ctx context.Context, args ...string) (*engine.ProcessResult, error) {
-	return engine.Process{Args: append([]string{d.program}, args...), Env: d.env, Timeout: quickTimeout}.Run(ctx)
+	return engine.Process{Args: append([]string{"docker"}, args...), Env: d.env, Timeout: quickTimeout}.Run(ctx)
 }
 
 // info is what the daemon says of its walls between users.
@@ -78,7 +73,7 @@ func (d *docker) info(ctx context.Context) (string, error) {
 func (d *docker) remove(name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
 	defer cancel()
-	_, _ = engine.Process{Args: []string{d.program, "rm", "--force", name}, Env: d.env}.Run(ctx) // it may be gone already
+	_, _ = engine.Process{Args: []string{"docker", "rm", "--force", name}, Env: d.env}.Run(ctx) // it may be gone already
 }
 
 // build returns the image of the Action's own Dockerfile and builds it when

@@ -38,7 +38,7 @@ func (s *Step) host(ctx context.Context, p *Plan, dir string, log *engineLog) en
 	if err := adoptOrphans(); err != nil {
 		e.warnings = append(e.warnings, err.Error())
 	}
-	r, err := engine.Process{Args: append([]string{exe}, p.runCommand(dir)...), Dir: p.WorkDir, Env: env, Grace: s.grace,
+	r, err := engine.Process{Args: append([]string{exe}, p.runCommand(dir)...), Dir: p.WorkDir, Env: env, Grace: stopGrace,
 		Stdout: log.stream(), Stderr: log.stream()}.Run(ctx)
 	if err != nil {
 		e.reason = "the gate cannot be started: " + err.Error()

@@ -101,7 +101,7 @@ func (s *Step) fill(ctx context.Context, p *Plan, ev *github.Event, dir string) 
 	client, why := s.client(p, ev)
 	if needsResolve(ev) {
 		if client == nil {
-			return fmt.Errorf("event %s does not say which commit is meant, and GitHub cannot be asked: %s", ev.Name, why)
+			return fmt.Errorf("event %s does not say which change is meant, and GitHub cannot be asked: %s", ev.Name, why)
 		}
 		switch err := client.Resolve(ctx, ev); {
 		case errors.Is(err, github.ErrNoPullRequest):
@@ -250,5 +250,9 @@ func (p *Plan) artifact() string {
 	if p.Inputs.Artifact != "" {
 		return p.Inputs.Artifact
 	}
-	return fmt.Sprintf("%s-%d", p.Inputs.Name, p.Source.RunAttempt)
+	kind := ""
+	if p.Inputs.Mode == ModeReport {
+		kind = "report-" // the gate's own is of the same run, maybe
+	}
+	return fmt.Sprintf("%s-%s%d", p.Inputs.Name, kind, p.Source.RunAttempt)
 }

@@ -19,6 +19,10 @@ type ended struct {
 	warnings []string // for people
 }
 
+// stopGrace is the time between SIGTERM and SIGKILL of the engines' side, which
+// gives its engines 2 s. The runner kills a cancelled step after 10 s.
+const stopGrace = 4 * time.Second
+
 // maxReason bounds what of an engine's output a reason repeats, in bytes.
 const maxReason = 2000
 
