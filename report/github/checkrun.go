@@ -90,7 +90,7 @@ func (k *checker) find(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if list.Total == nil {
+		if list == nil || list.Total == nil {
 			return errors.New("GitHub's list of check runs came back empty")
 		}
 		for _, run := range list.CheckRuns {

@@ -95,14 +95,11 @@ func (c *Client) repeat(ctx context.Context, do func() error) error {
 
 // transient says whether another try may end otherwise.
 func transient(err error) bool {
-	if limited := (*limitError)(nil); errors.As(err, &limited) {
-		return !limited.late
-	}
 	if errors.Is(err, errTooMany) {
 		return false
 	}
 	switch failureOf(err) {
-	case failUnknown, failUnavailable, failConflict, failOther:
+	case failUnknown, failUnavailable, failConflict, failLimited, failOther:
 		return true
 	}
 	return false

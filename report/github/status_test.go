@@ -2,6 +2,7 @@ package github
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -140,6 +141,50 @@ func TestCheckRunFaults(t *testing.T) {
 			list := w.repo.CheckRuns(w.ev.Head)
 			if len(list) != 1 || len(list[0].Annotations) != 120 {
 				t.Errorf("%s at request %d: %d check runs, %d annotations", fault.Name, at, len(list), len(list[0].Annotations))
+			}
+		}
+	}
+}
+
+// A run that publishes twice, with another verdict, corrects its check run.
+func TestCheckRunCorrected(t *testing.T) {
+	w := newWorld(t)
+	w.s.CheckRun = true
+	for _, r := range []*gate.Result{passes(), manyLines(3), crashes()} {
+		wantNone(t, w.publish(r).Failed)
+		list := w.repo.CheckRuns(w.ev.Head)
+		if len(list) != 1 || !strings.HasPrefix(list[0].Title, "Parity "+outcomeWord(r.Outcome)) || (list[0].Conclusion == "success") != (r.Outcome == gate.Pass) {
+			t.Errorf("%s: %+v", r.Outcome, list)
+		}
+	}
+}
+
+// An answer without a word is no list without check runs.
+func TestCheckRunEmptyAnswers(t *testing.T) {
+	for _, what := range []func(*http.Request) bool{to("GET", "/check-runs"), to("POST", "/check-runs"), to("PATCH", "/check-runs")} {
+		for _, applied := range []bool{false, true} {
+			w := newWorld(t)
+			w.s.CheckRun, w.s.Comment = true, CommentNever
+			w.publish(manyLines(120))
+			w.ev.RunAttempt++
+			for range 2 {
+				left := 1
+				w.behind(func(rw http.ResponseWriter, r *http.Request) bool {
+					if !what(r) || left == 0 {
+						return false
+					}
+					left--
+					if applied {
+						w.srv.ServeHTTP(httptest.NewRecorder(), r)
+					}
+					rw.WriteHeader(http.StatusOK)
+					return true
+				})
+				wantNone(t, w.publish(manyLines(120)).Failed)
+			}
+			list := w.repo.CheckRuns(w.ev.Head)
+			if len(list) != 2 || len(list[1].Annotations) != 120 {
+				t.Errorf("%d check runs, %d annotations", len(list), len(list[len(list)-1].Annotations))
 			}
 		}
 	}
