@@ -111,10 +111,7 @@ func delta(m *Measurement, name string, was Metric, moved float64) gate.Baseline
 		d.Head = now.own()
 	}
 	d.Delta = d.Head - d.Base
-	switch d.Share = d.Delta / d.Base; {
-	case math.IsInf(float64(d.Base), 0):
-		d.Share = nan
-	case d.Base == 0 && d.Head == 0:
+	if d.Share = d.Delta / d.Base; d.Base == 0 && d.Head == 0 {
 		d.Share = 0
 	}
 	return d

@@ -193,10 +193,12 @@ func TestGarbage(t *testing.T) {
 	for range 40 {
 		rows = append(rows, kinds[0].row(g, 20))
 	}
-	rows[1][0] = math.NaN() // has none of its own: 0, 3, 5, …
-	m := markOf(t, rowsOf(metric.F32, "c", 20, rows...))
-	if m.Sketches[16].Valid() || !m.Sketches[15].Valid() {
-		t.Errorf("positions %v: rest %v", m.Positions, m.Sketches[16].Norm2)
+	for _, bad := range []float64{math.NaN(), 2e10} {
+		rows[1][0] = bad // has none of its own: 0, 3, 5, …
+		m := markOf(t, rowsOf(metric.F32, "c", 20, rows...))
+		if m.Sketches[16].Valid() || !m.Sketches[15].Valid() {
+			t.Errorf("positions %v: rest %v", m.Positions, m.Sketches[16].Norm2)
+		}
 	}
 }
 

@@ -136,10 +136,11 @@ func (d *Document) Follow(previous *Document, ratchet bool) (*Document, error) {
 	return out, out.check()
 }
 
-// inherit copies d with the history and the spread of the document before it.
+// inherit copies d with the history and the spread of the document before it, in
+// place of any that it had.
 func (d *Document) inherit(previous *Document) *Document {
 	out := *d
-	out.History = lastOf(append(slices.Clone(previous.History), d.History...))
+	out.History = lastOf(append(slices.Clone(previous.History), d.History[len(d.History)-1]))
 	out.Measurements = slices.Clone(d.Measurements)
 	before, remembered := previous.byPlace(), spec.BaselineJudged()
 	for i := range out.Measurements {
@@ -147,10 +148,11 @@ func (d *Document) inherit(previous *Document) *Document {
 		then := before[place{m.Prompt, m.Checkpoint}]
 		metrics := make(map[string]Metric, len(m.Metrics))
 		for name, v := range m.Metrics {
+			v.History = []gate.Value{v.own()}
 			if then != nil {
 				if old, ok := then.Metrics[name]; ok {
 					if slices.Contains(remembered, name) {
-						v.History = lastOf(append(slices.Clone(old.History), v.History...))
+						v.History = lastOf(append(slices.Clone(old.History), v.own()))
 					}
 					if v.Runs == 1 {
 						v.Spread, v.Runs = old.Spread, old.Runs
@@ -187,7 +189,7 @@ func (d *Document) Approve(previous *Document, digest, by, reason string, at tim
 		m := &out.Measurements[i]
 		metrics := make(map[string]Metric, len(m.Metrics))
 		for name, v := range m.Metrics {
-			v.Anchor = v.Value
+			v.Value, v.Anchor = v.own(), v.own()
 			metrics[name] = v
 		}
 		m.Metrics = metrics

@@ -217,6 +217,11 @@ func TestApprove(t *testing.T) {
 	if f := ok[*Document](t)(ok[*Document](t)(Record(passing(2, 3.1), nil, here("c3"))).Follow(a, false)); f.Anchor != want || f.Measurements[0].Metrics["rel_l2"].Anchor != 3e-3 || f.Provenance.ApprovedBy != "" {
 		t.Errorf("%+v", f.Anchor)
 	}
+	// What followed already, with a ratchet, is approved as it was measured.
+	better := ok[*Document](t)(ok[*Document](t)(Record(passing(2, 3), nil, here("c2"))).Follow(first, true))
+	if m := ok[*Document](t)(better.Approve(first, d.Numbers(), "ada", "x", at)).Measurements[0].Metrics["rel_l2"]; m.Value != 3e-3 || m.Anchor != 3e-3 || !slices.Equal(m.History, []gate.Value{1e-3, 3e-3}) {
+		t.Errorf("%+v", m)
+	}
 	// The first one, and one of another key, begin anew.
 	first.Key.Device.Candidate = "CPU"
 	for _, previous := range []*Document{nil, first} {
