@@ -25,6 +25,8 @@ func TestNew(t *testing.T) {
 		{"as it is", func(*Event, *Settings) {}, ""},
 		{"no token", func(_ *Event, s *Settings) { s.Token = "" }, "no token for GitHub's API"},
 		{"token with a line break", func(_ *Event, s *Settings) { s.Token = "ghs_abc\n" }, "the token for GitHub's API holds a space"},
+		{"token of two words", func(_ *Event, s *Settings) { s.Token = "ghs_abc ghs_def" }, "the token for GitHub's API holds a space"},
+		{"token with a deletion", func(_ *Event, s *Settings) { s.Token = "ghs_abc\x7f" }, "the token for GitHub's API holds a space"},
 		{"token with another character", func(_ *Event, s *Settings) { s.Token = "ghs_äbc" }, "the token for GitHub's API holds a space"},
 		{"comment policy", func(_ *Event, s *Settings) { s.Comment = "sometimes" }, `comment policy "sometimes": want always, on-change or never`},
 		{"deadline", func(_ *Event, s *Settings) { s.Deadline = -1 }, "deadline -1ns"},
@@ -36,6 +38,7 @@ func TestNew(t *testing.T) {
 		{"a password in what is no address", func(ev *Event, _ *Settings) { ev.APIURL = "https://user:hunter2@host:x" }, "is no URL"},
 		{"a query", func(ev *Event, _ *Settings) { ev.APIURL = "https://host?a=b" }, "without ? and #"},
 		{"this machine", func(ev *Event, _ *Settings) { ev.APIURL = "http://127.0.0.1:80" }, ""},
+		{"another machine of the network", func(ev *Event, _ *Settings) { ev.APIURL = "http://10.0.0.1:80" }, "want https"},
 		{"this machine in IPv6", func(ev *Event, _ *Settings) { ev.APIURL = "http://[::1]:80" }, ""},
 		{"this machine by name", func(ev *Event, _ *Settings) { ev.APIURL = "http://localhost:80" }, ""},
 		{"a name that begins like this machine's", func(ev *Event, _ *Settings) { ev.APIURL = "http://localhost.example" }, "want https"},
@@ -65,7 +68,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.s.Name != "paritygate" || c.s.Comment != CommentAlways || c.s.Deadline != 5*time.Minute || c.s.Sleep != nil || c.Event() != ev {
+	if c.s.Name != "paritygate" || c.s.Comment != CommentAlways || c.s.Deadline != 5*time.Minute || c.s.Sleep != nil || c.Event() != ev || c.api.UserAgent != "paritygate/devel" {
 		t.Errorf("settings %+v", c.s)
 	}
 	ctx, cancel := c.bounded(context.Background())

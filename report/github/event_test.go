@@ -84,7 +84,7 @@ func TestReadEvent(t *testing.T) {
 			ev.Conclusion, ev.SourceRunID, ev.SourceRunAttempt, ev.SourceEvent = "success", 99, 3, "pull_request"
 		})},
 		{name: "workflow run that names its pull requests", event: "workflow_run", payload: strings.NewReplacer(`fork/r`, `o/r`, `"run_attempt": 3, `, ``, `"success"`, `null`,
-			`"pull_requests": []`, `"pull_requests": [{"number": 7, "head": {"repo": {"id": 1, "name": "r"}}}, {"number": 8}]`).Replace(workflowRunEvent), want: base(func(ev *Event) {
+			`"pull_requests": []`, `"pull_requests": [{"number": 7, "head": {"repo": {"id": 1, "name": "r"}}}, {"number": 8}, {"number": 0}]`).Replace(workflowRunEvent), want: base(func(ev *Event) {
 			ev.Head, ev.HeadRef = a, "topic"
 			ev.SourceRunID, ev.SourceRunAttempt, ev.SourceEvent, ev.sourcePulls = 99, 1, "pull_request", []int{7, 8}
 		})},
@@ -149,6 +149,9 @@ func TestReadEventErrors(t *testing.T) {
 		{"head that is a path", "pull_request", pull(a, "../../../../../../../../../../../../etcc"), "", "head commit"},
 		{"head of zeros", "pull_request", pull(a, sha('0')), "", "head commit"},
 		{"head of 64 and a newline", "pull_request", pull(a, a+`\n`), "", "head commit"},
+		{"no head", "pull_request", pull(a, ``), "", "head commit is \"\""},
+		{"comment on issue 0", "issue_comment", `{"issue": {"number": 0}}`, "", "issue.number is missing"},
+		{"comment on an issue, without a commit", "issue_comment", `{"issue": {"number": 3}}`, "GITHUB_SHA=", "head commit is \"\""},
 		{"no base", "pull_request", pull(sha('b'), ``), "", "base commit is \"\": want 40 or 64 hexadecimal digits"},
 		{"branch with a newline", "pull_request", pull(`"topic"`, `"x\ny"`), "", "holds control characters"},
 		{"head repository", "pull_request", pull(`"o/r"`, `"o"`), "", `head repository: "o": want owner/name`},
@@ -182,6 +185,17 @@ func TestReadEventErrors(t *testing.T) {
 				t.Errorf("error does not name the file: %v", err)
 			}
 		})
+	}
+}
+
+func TestLargestEvent(t *testing.T) {
+	event := `{"x": ""}`
+	event = `{"x": "` + strings.Repeat("x", maxEvent-len(event)) + `"}`
+	if _, err := ReadEvent(runner(t, "schedule", event)); err != nil {
+		t.Error(err)
+	}
+	if _, err := ReadEvent(runner(t, "schedule", event+" ")); err == nil || !strings.Contains(err.Error(), "larger than 25 MB") {
+		t.Error(err)
 	}
 }
 
