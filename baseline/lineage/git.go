@@ -70,9 +70,6 @@ func exitCode(err error) int {
 
 // where is a repository that knows the whole history of the commits.
 func (g *Git) where(ctx context.Context, commits ...string) (string, error) {
-	if g.graph != "" {
-		return g.graph, g.fetch(ctx, commits)
-	}
 	shallow, err := g.git(ctx, g.Dir, "rev-parse", "--is-shallow-repository")
 	if err != nil {
 		return "", err
@@ -83,6 +80,9 @@ func (g *Git) where(ctx context.Context, commits ...string) (string, error) {
 	}
 	if shallow == "false" && known {
 		return g.Dir, nil
+	}
+	if g.graph != "" {
+		return g.graph, g.fetch(ctx, commits)
 	}
 	dir, err := os.MkdirTemp("", "paritygate-history-*")
 	if err != nil {
