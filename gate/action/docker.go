@@ -61,9 +61,9 @@ func (d *docker) info(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("docker cannot be started: %w; runtime: host needs none", err)
 	case r.TimedOut:
-		return "", fmt.Errorf("Docker's daemon does not answer within %s; runtime: host needs none", quickTimeout)
+		return "", fmt.Errorf("the Docker daemon does not answer within %s; runtime: host needs none", quickTimeout)
 	case !r.OK():
-		return "", fmt.Errorf("Docker's daemon cannot be reached: %s; runtime: host needs none", oneLine(r.Stderr.Last(3)))
+		return "", fmt.Errorf("the Docker daemon cannot be reached: %s; runtime: host needs none", oneLine(r.Stderr.Last(3)))
 	}
 	return r.Stdout.String(), nil
 }

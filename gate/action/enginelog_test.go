@@ -41,7 +41,7 @@ func TestEngineLogHasNoCommands(t *testing.T) {
 
 func TestEngineLogWordsDiffer(t *testing.T) {
 	var b bytes.Buffer
-	if newEngineLog(&b).word == newEngineLog(&b).word {
+	if first, second := newEngineLog(&b).word, newEngineLog(&b).word; first == second {
 		t.Error("two logs have the same word")
 	}
 }

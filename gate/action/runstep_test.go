@@ -64,7 +64,7 @@ func TestContainerOutcomes(t *testing.T) {
 // comment.
 func TestContainerFaults(t *testing.T) {
 	tests := []struct{ name, docker, image, says string }{
-		{"no daemon", `[ $1 = info ] && { echo "Cannot connect to the Docker daemon at unix:///x." >&2; exit 1; }`, "", "Docker's daemon cannot be reached: Cannot connect to the Docker daemon"},
+		{"no daemon", `[ $1 = info ] && { echo "Cannot connect to the Docker daemon at unix:///x." >&2; exit 1; }`, "", "the Docker daemon cannot be reached: Cannot connect to the Docker daemon"},
 		{"pull", `[ $1 = run ] && { echo "Unable to find image 'no/such:1' locally" >&2; echo "docker: Error response from daemon: pull access denied" >&2; exit 125; }`,
 			"no/such:1", "docker could not run the container (exit code 125): Unable to find image"},
 		{"no entry point", `[ $1 = run ] && { echo "exec: not found" >&2; exit 127; }`, "own:1", "docker could not run the container (exit code 127): exec: not found"},
