@@ -4,6 +4,7 @@ package gate
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -92,6 +93,12 @@ func TestJudgeBy(t *testing.T) {
 				if f.Source != stands.Path {
 					t.Errorf("a finding of %q", f.Source)
 				}
+			}
+
+			alone := off(c.garbage)
+			Judge(alone, stands)
+			if !reflect.DeepEqual(alone.Garbage, r.Garbage) || !reflect.DeepEqual(alone.Coverage, r.Coverage) || alone.Checkpoints[0].Status != r.Checkpoints[0].Status {
+				t.Errorf("something of the other verdict stays: %+v, %+v, %v", r.Garbage, r.Coverage, r.Checkpoints[0].Status)
 			}
 
 			r = off(c.garbage)

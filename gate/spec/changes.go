@@ -55,7 +55,7 @@ func Changes(base, own *Spec, preset func(*Spec) string, checkpoints []string) [
 	d.prompts()
 	d.engines()
 	d.baseline(checkpoints)
-	d.rest()
+	d.rest(compared)
 	slices.SortStableFunc(d.out, func(a, b Change) int { return cmp.Compare(grave(a.Effect), grave(b.Effect)) })
 	return d.out
 }
@@ -241,9 +241,9 @@ func (d *differ) oracle() {
 // compared are the sections that have a comparison of their own.
 var compared = words("Version Model Prompts Engines Require Skip Garbage Tolerances Oracle Baseline")
 
-// rest lists sections that differ and that nothing above knows: a section that is
-// forgotten here may weaken the judgement, so it counts as changed.
-func (d *differ) rest() {
+// rest lists sections that differ and that nothing above compared: one that is
+// forgotten there may weaken the judgement, so it counts as changed.
+func (d *differ) rest(compared []string) {
 	b, o := reflect.ValueOf(*d.base), reflect.ValueOf(*d.own)
 	for i := range b.NumField() {
 		f := b.Type().Field(i)

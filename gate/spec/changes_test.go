@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -140,6 +139,10 @@ func TestChanges(t *testing.T) {
 		// The oracle.
 		{"no oracle", "model: {path: m.gguf}\noracle: {}\n", "model: {path: m.gguf}\n", []string{"loosened oracle: m.gguf -> "}},
 		{"an oracle", "model: {path: m.gguf}\n", "model: {path: m.gguf}\noracle: {}\n", []string{"tightened oracle:  -> m.gguf (L3)"}},
+		{"no oracle, and a wider limit", "model: {path: m}\noracle: {}\ntolerances: {rules: [{checkpoint: logits, rel_l2: 1%}]}\n", "model: {path: m}\ntolerances: {rules: [{checkpoint: logits, rel_l2: 2%}]}\n",
+			[]string{"loosened logits: rel_l2: 1% -> 2% (L3)", "loosened oracle: m -> "}},
+		{"an oracle, and a wider limit", "model: {path: m}\ntolerances: {rules: [{checkpoint: logits, rel_l2: 1%}]}\n", "model: {path: m}\noracle: {}\ntolerances: {rules: [{checkpoint: logits, rel_l2: 2%}]}\n",
+			[]string{"loosened logits: rel_l2: 1% -> 2% (L4)", "tightened oracle:  -> m (L3)"}},
 		{"another oracle", "oracle: {model: a.gguf}\n", "oracle: {model: b.gguf}\n", []string{"changed oracle.model: a.gguf -> b.gguf (L2) measures"}},
 		{"another model", "model: {path: a.gguf}\n", "model: {path: sub/b.gguf}\n", []string{"changed model.path: a.gguf -> sub/b.gguf (L2) measures"}},
 		{"what the oracle adds is off", "oracle: {model: a}\n", "oracle: {model: a}\ntolerances: {rules: [{checkpoint: logits, local: off}]}\n",
@@ -176,6 +179,35 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// Names that were measured, and those that engines usually give, are tried besides
+// those that the globs themselves bring to mind.
+func TestNamesThatAreTried(t *testing.T) {
+	spec := func(glob, wide string, shadows ...string) *Spec {
+		s := "tolerances: {preset: f16, rules: [{checkpoint: \"" + glob + "\", rel_l2: 1%}" + wide
+		for _, n := range shadows {
+			s += ", {checkpoint: \"" + n + "\", rel_l2: 90%}"
+		}
+		return own(t, s+"]}\n")
+	}
+	const wide = `, {checkpoint: "*_output", rel_l2: 50%}`
+	const listed = "loosened *_output: rel_l2: 1% -> 50% (L2)"
+	for _, c := range []struct {
+		glob, measured string
+		shadows        []string
+		want           bool
+	}{
+		{"m*", "mq_output", []string{"m_output", "m[0x]*"}, true},
+		{"m*", "logits", []string{"m_output", "m[0x]*"}, false},
+		{"m*", "logits", []string{"m_output"}, true},
+		{"layer_*", "logits", []string{"layer__output", "layer_x1_output"}, true},
+	} {
+		got := lines(Changes(spec(c.glob, "", c.shadows...), spec(c.glob, wide, c.shadows...), chosen("f16"), []string{c.measured}))
+		if slices.Contains(got, listed) != c.want {
+			t.Errorf("%s besides %q, measured %s: %v", c.glob, c.shadows, c.measured, got)
+		}
+	}
+}
+
 func TestChangesOfEngines(t *testing.T) {
 	engines := func(reference, candidate string) string {
 		return "model: {path: m.gguf}\nengines:\n  reference: " + reference + "\n  candidate: " + candidate + "\n"
@@ -204,7 +236,7 @@ func TestChangesOfEngines(t *testing.T) {
 		{"a claimed precision beside an oracle", "oracle: {}\n" + engines(ref, cand), "oracle: {}\n" + engines(ref, "{adapter: exec, command: [./worker], precision: f16}"),
 			[]string{"changed engines.candidate.precision:  -> f16 (L6) measures"}},
 		{"another adapter for the candidate", engines(ref, cand), engines(ref, "{adapter: builtin, precision: f64}"), []string{"changed engines.candidate.adapter: exec -> builtin (L5) measures"}},
-		{"another mode", engines(ref, "{adapter: llamacpp, mode: preload, command: [a]}"), engines(ref, "{adapter: llamacpp, library: l, headers: h}"),
+		{"another mode", engines(ref, "{adapter: llamacpp, mode: preload, command: [a]}"), engines(ref, "{adapter: llamacpp, library: l, headers: h, kv_type: q8_0}"),
 			[]string{"changed engines.candidate.mode: preload -> probe (L5) measures"}},
 		{"how a declared candidate computes", engines(ref, tf), engines(ref, "{adapter: transformers, dtype: bf16, device: 'cuda:1', attention: sdpa, decode: true}"), []string{
 			"changed engines.candidate.decode:  -> true (L5) measures", "changed engines.candidate.dtype:  -> bf16 (L5) measures",
@@ -251,10 +283,15 @@ func TestChangesOfBaselines(t *testing.T) {
 		{"some checkpoints off", store, store + "tolerances: {rules: [{checkpoint: 'layer_*', baseline: off}]}\n", []string{"loosened layer_*: baseline: on -> off (L3)"}},
 		{"some checkpoints more", store, store + "tolerances: {rules: [{checkpoint: 'layer_*', max_increase: 1%}]}\n",
 			[]string{"tightened layer_*: baseline max_increase: 25% -> 1% (L3)", "tightened layer_*: baseline anchor: 25% -> 1% (L3)"}},
+		{"the same on other lines", store + "tolerances: {rules: [{checkpoint: 'layer_*', noise: 1}]}\n", "\n" + store + "\n\ntolerances: {rules: [{checkpoint: 'layer_*', noise: 1}]}\n", []string{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, lines(Changes(own(t, c.base), own(t, c.own), chosen("f16"), measuredNames))); diff != "" {
+			base, mine := own(t, c.base), own(t, c.own)
+			if diff := cmp.Diff(c.want, lines(Changes(base, mine, chosen("f16"), measuredNames))); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
+			}
+			if Same(base, mine) != (len(c.want) == 0) {
+				t.Errorf("Same is %v", Same(base, mine))
 			}
 		})
 	}
@@ -285,14 +322,13 @@ func TestLoadIn(t *testing.T) {
 	}
 }
 
-// What a spec holds is compared, or stands in a list of what is not.
-func TestEverySectionIsCompared(t *testing.T) {
-	ty := reflect.TypeFor[Spec]()
-	for i := range ty.NumField() {
-		f := ty.Field(i)
-		if key, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); key != "-" && !slices.Contains(compared, f.Name) {
-			t.Logf("%s has no comparison of its own: any change of it is listed as changed", f.Name)
-		}
+// A section without a comparison of its own counts as changed.
+func TestSectionWithoutComparison(t *testing.T) {
+	d := &differ{base: own(t, ""), own: own(t, "baseline: {store: 'branch:b'}\n")}
+	d.rest(words("Model Prompts Engines Require Skip Garbage Tolerances Oracle"))
+	want := []string{`changed baseline:  -> {"store":"branch:b","max_increase":0.25,"noise":3} (L2)`}
+	if diff := cmp.Diff(want, lines(d.out)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 	for _, key := range ownKeys {
 		if !slices.ContainsFunc(engineFields, func(f field[Engine]) bool { return f.key == key }) {

@@ -220,7 +220,7 @@ func probes(measured, moved, all []string) []string {
 	for _, g := range moved {
 		for _, h := range all {
 			if tried++; len(out) < most && tried <= 4*maxProbes && g != h {
-				add(common(g, h))
+				add(common(g, h), common(strings.Replace(g, "*", "*x1*", 1), h))
 			}
 		}
 	}
