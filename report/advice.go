@@ -9,7 +9,12 @@ import (
 	"github.com/paritygate/paritygate/gate"
 )
 
-// reproduce lists the commands that give the same result again.
+// again is the folder that the commands of a report write to: what the run itself
+// wrote, and where, no report knows.
+const again = "parity-out"
+
+// reproduce lists the commands that give the same result again, and draw it from
+// what they saved.
 func reproduce(r *gate.Result) []string {
 	var out []string
 	spec := ""
@@ -19,11 +24,14 @@ func reproduce(r *gate.Result) []string {
 	ref, cand := r.Engines.Reference, r.Engines.Candidate
 	switch {
 	case recorded(ref) && recorded(cand) && len(r.Prompts) <= 1:
-		out = append(out, "paritygate compare "+shellWord(ref.Trace)+" "+shellWord(cand.Trace)+spec+flags(r.Spec.Flags))
+		out = []string{"paritygate compare " + shellWord(ref.Trace) + " " + shellWord(cand.Trace) + spec + flags(r.Spec.Flags)}
 	case r.Spec.Path != "":
-		out = append(out, underBase(r, "paritygate run "+shellWord(r.Spec.Path))...)
+		out = underBase(r, "paritygate run "+shellWord(r.Spec.Path))
+	default:
+		return []string{"paritygate report RESULTS.json --format text"}
 	}
-	return append(out, "paritygate report results.json --format text")
+	out[len(out)-1] += " --out " + again
+	return append(out, "paritygate report "+again+"/results.json --format text")
 }
 
 // underBase is a command with the base branch's spec, where that judged.
@@ -187,8 +195,8 @@ func (v *view) accept(say voice) string {
 	if len(v.rows) > 0 && v.rows[0].check == nil {
 		l = v.rows[0].limit
 	}
-	again := "; " + say.name("paritygate judge results.json --spec "+shellWord(orElse(v.r.Spec.Path, "parity.yaml"))) +
-		" shows the new verdict without running an engine."
+	judge := "; " + say.name("paritygate judge RESULTS.json --spec "+shellWord(orElse(v.r.Spec.Path, "parity.yaml"))) +
+		" shows the new verdict of a saved run without running an engine."
 	switch {
 	case l != nil && ofBaseline(l) && v.acceptance(say) != "":
 		return "if the change is meant, hold later runs against these numbers: " + v.acceptance(say) + "."
@@ -198,12 +206,12 @@ func (v *view) accept(say voice) string {
 		return fmt.Sprintf("if the change is meant, loosen the limit of %s in %s, say why beside it, and let a maintainer approve that spec; the base branch's judges until then.",
 			source(say, l.Source, l.Line), spec)
 	case l == nil:
-		return fmt.Sprintf("if these values mean nothing, leave them out with %s or %s in %s%s", say.name("garbage"), say.name("skip"), spec, again)
+		return fmt.Sprintf("if these values mean nothing, leave them out with %s or %s in %s%s", say.name("garbage"), say.name("skip"), spec, judge)
 	case l.Line > 0:
-		return "if the change is meant, move the limit at " + source(say, l.Source, l.Line) + " and say why beside it" + again
+		return "if the change is meant, move the limit at " + source(say, l.Source, l.Line) + " and say why beside it" + judge
 	}
 	return fmt.Sprintf("if the change is meant, add a rule for %s to %s of %s; the limit comes from %s%s",
-		say.name(l.Metric), say.name("tolerances.rules"), spec, origin(say, l), again)
+		say.name(l.Metric), say.name("tolerances.rules"), spec, origin(say, l), judge)
 }
 
 func orElse(s, otherwise string) string {

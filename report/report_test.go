@@ -334,3 +334,19 @@ func TestWorstFirst(t *testing.T) {
 		t.Errorf("%d broken, line %d", v.rows[0].broken, v.rows[1].limit.Line)
 	}
 }
+
+// The last command reads what the one before it writes; where no command is known,
+// nothing is said to lie anywhere.
+func TestReproduceReadsWhatItWrites(t *testing.T) {
+	for _, sample := range samples {
+		list := reproduce(sample.make())
+		before, last := list[max(0, len(list)-2)], list[len(list)-1]
+		_, dir, ok := strings.Cut(before, " --out ")
+		if !ok || last != "paritygate report "+dir+"/results.json --format text" {
+			t.Errorf("%s: %q", sample.name, list)
+		}
+	}
+	if got := reproduce(&gate.Result{}); len(got) != 1 || strings.Contains(got[0], "/") {
+		t.Errorf("without a spec and recorded traces: %q", got)
+	}
+}
