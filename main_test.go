@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/http/cgi"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,6 +38,11 @@ func TestMain(m *testing.M) {
 //		runs a program that must exit with that very code
 //	mktrace FILE [KEY=VALUE…]
 //		writes a small trace; see makeTrace for the keys
+//	gitserver FOLDER
+//		serves the bare repositories of a folder over HTTP, as $GITSERVER says
+//	steady FILE [REPOSITORY…]
+//		replaces what differs from run to run: tagged commits of the repositories
+//		by their tags, other hashes by HASH, dates by DATE, $WORK by WORK
 //	untimed FILE
 //		replaces the seconds that a text report took by TIME
 //	waitfor FILE
@@ -58,11 +66,13 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":    exits,
-			"mktrace":  mktrace,
-			"untimed":  untimed,
-			"waitfor":  waitfor,
-			"registry": startRegistry,
+			"exits":     exits,
+			"gitserver": gitserver,
+			"mktrace":   mktrace,
+			"steady":    steady,
+			"untimed":   untimed,
+			"waitfor":   waitfor,
+			"registry":  startRegistry,
 		},
 	})
 }
@@ -107,6 +117,44 @@ func untimed(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text := took.ReplaceAllString(ts.ReadFile(args[0]), "$1 TIME")
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+}
+
+// gitserver is git's own HTTP backend.
+func gitserver(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: gitserver FOLDER")
+	}
+	core, err := exec.Command("git", "--exec-path").Output()
+	ts.Check(err)
+	s := httptest.NewServer(&cgi.Handler{Path: filepath.Join(strings.TrimSpace(string(core)), "git-http-backend"),
+		Env: []string{"GIT_PROJECT_ROOT=" + ts.MkAbs(args[0]), "GIT_HTTP_EXPORT_ALL=1"}})
+	ts.Defer(s.Close)
+	ts.Setenv("GITSERVER", s.URL)
+}
+
+var (
+	anyHash = regexp.MustCompile(`\b[0-9a-f]{12,64}\b`)
+	anyDate = regexp.MustCompile(`\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(Z|[+-]\d\d:\d\d))?`)
+)
+
+func steady(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: steady FILE [REPOSITORY…]")
+	}
+	tags := map[string]string{}
+	for _, repo := range args[1:] {
+		cmd := exec.Command("git", "for-each-ref", "--format=%(objectname) %(refname:short)", "refs/tags")
+		cmd.Dir = ts.MkAbs(repo)
+		out, err := cmd.Output()
+		ts.Check(err)
+		for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+			sha, tag, _ := strings.Cut(line, " ")
+			tags[sha], tags[sha[:12]] = tag, tag
+		}
+	}
+	text := strings.ReplaceAll(ts.ReadFile(args[0]), ts.Getenv("WORK"), "WORK")
+	text = anyHash.ReplaceAllStringFunc(text, func(sha string) string { return cmp.Or(tags[sha], "HASH") })
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(anyDate.ReplaceAllString(text, "DATE")), 0o644))
 }
 
 func waitfor(ts *testscript.TestScript, neg bool, args []string) {

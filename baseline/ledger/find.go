@@ -103,7 +103,7 @@ func newSearch(ctx context.Context, v store.View, q Question, entries []Entry) (
 func (s *search) find(ctx context.Context) (*Found, error) {
 	q := s.q
 	byPull := func(e Entry) bool { return q.Pull != 0 && e.Pull == q.Pull }
-	byNumbers := func(e Entry) bool { return q.Numbers != "" && strings.HasPrefix(q.Numbers, e.Numbers) }
+	byNumbers := func(e Entry) bool { return strings.HasPrefix(q.Numbers, e.Numbers) }
 	// What a damaged one says cannot be trusted, its name can.
 	for _, e := range s.damaged {
 		if byPull(e.Entry) || byNumbers(e.Entry) {
@@ -165,16 +165,33 @@ func (s *search) nearest(ctx context.Context) (*Found, error) {
 	if s.q.Lineage == nil {
 		return nil, nil
 	}
-	for _, a := range s.q.Lineage.Ancestors {
-		if f, err := s.at(ctx, a); f != nil || err != nil {
-			return f, err
+	return s.first(ctx, s.q.Lineage.Ancestors)
+}
+
+func (s *search) first(ctx context.Context, ancestors []lineage.Ancestor) (*Found, error) {
+	for i, a := range ancestors {
+		f, err := s.at(ctx, a)
+		if err != nil {
+			return nil, err
 		}
+		if f == nil {
+			if f = s.sameFiles(a); f == nil {
+				continue
+			}
+			// A commit that goes back to files that were approved once does not bring
+			// the approval back.
+			next, err := s.first(ctx, ancestors[i+1:])
+			if err != nil || next != nil && next.follows(f) {
+				return next, err
+			}
+		}
+		return f, nil
 	}
 	return nil, nil
 }
 
-// at is the baseline of one commit of the lineage: its own document, or the
-// approval that it brought in.
+// at is the baseline of one commit of the lineage: its own document, or what was
+// approved of the commit or of the pull request that it merged.
 func (s *search) at(ctx context.Context, a lineage.Ancestor) (*Found, error) {
 	if e, ok := s.byCommit[a.Commit]; ok {
 		d, err := Read(ctx, s.view, e)
@@ -191,10 +208,21 @@ func (s *search) at(ctx context.Context, a lineage.Ancestor) (*Found, error) {
 			return nil, e.err
 		}
 	}
-	return s.newest(a.Distance, func(f *Found) bool {
-		p := f.Document.Provenance
-		return merged(f.Entry) || p.Commit == a.Commit || a.Tree != "" && p.Tree == a.Tree
-	}), nil
+	return s.newest(s.distance(a), func(f *Found) bool { return merged(f.Entry) || f.Document.Provenance.Commit == a.Commit }), nil
+}
+
+// sameFiles is what was approved of the files of a commit, as a squash or a rebase
+// leaves them.
+func (s *search) sameFiles(a lineage.Ancestor) *Found {
+	return s.newest(s.distance(a), func(f *Found) bool { return a.Tree != "" && f.Document.Provenance.Tree == a.Tree })
+}
+
+// distance is that of an approval: the change itself has none.
+func (s *search) distance(a lineage.Ancestor) int {
+	if a.Commit == s.q.Head {
+		return -1
+	}
+	return a.Distance
 }
 
 // nearestOther is the nearest document of another key, to say what differs. One

@@ -60,6 +60,10 @@ func TestFind(t *testing.T) {
 		{"merged without a number, never 0", func(w *world) { w.accept(a); w.approve(feature, 0, 5) }, head, 0, []string{"b#0", "a"}, at(a), 1},
 		{"merged with the same files", func(w *world) { w.accept(a); w.approve(feature, 0, 5) }, head, 0, []string{"b=feature", "a"}, approved(feature, 0), 0},
 		{"merged as it is", func(w *world) { w.accept(a); w.approve(feature, 0, 5) }, head, 0, []string{"c", "feature", "a"}, approved(feature, 0), 1},
+		{"merged as it is, its files unknown", func(w *world) { w.accept(a); w.approve(feature, 0, 5) }, head, 0, []string{"c=?", "feature=?", "a"}, approved(feature, 0), 1},
+		{"files unknown of both", func(w *world) { w.accept(a); w.approve(run{f: 3, day: 4}, 0, 5) }, head, 0, []string{"c=?", "a"}, at(a), 1},
+		{"merged by the commit itself", func(w *world) { w.accept(a); w.approve(feature, 12, 5) }, run{commit: "b", f: 2, day: 6}, 0, []string{"b#12", "a"}, approved(feature, 12), -1},
+		{"approved on the branch", func(w *world) { w.accept(a); w.approve(feature, 0, 5) }, feature, 0, []string{"feature", "a"}, approved(feature, 0), -1},
 		{"merged, and measured since", func(w *world) { w.accept(a); w.approve(feature, 12, 5); w.accept(run{commit: "b", f: 3, day: 6}, "a") }, head, 0, []string{"b#12", "a"}, at(b), 0},
 		{"merged long ago", func(w *world) { w.accept(a); w.approve(feature, 12, 5); w.accept(c, "b#12", "a") }, head, 0, []string{"c", "b#12", "a"}, at(c), 0},
 
@@ -82,6 +86,16 @@ func TestFind(t *testing.T) {
 			w.approve(run{commit: "later", f: 2, day: 6}, 13, 6)
 			w.accept(run{commit: "c", f: 2, day: 7}, "b#13", "a")
 		}, run{commit: "other", f: 3, day: 8}, 0, []string{"c", "b", "a"}, at(c), 0},
+		{"back to the approved files, on the branch", func(w *world) {
+			w.accept(a)
+			w.approve(feature, 12, 5)
+			w.accept(run{commit: "c", f: 1, day: 7}, "b#12", "a")
+		}, run{commit: "d", f: 2, day: 8}, 0, []string{"d=feature", "c", "b#12", "a"}, at(c), 1},
+		{"back to the approved files, and merged", func(w *world) {
+			w.accept(a)
+			w.approve(feature, 12, 5)
+			w.accept(run{commit: "c", f: 1, day: 7}, "b#12", "a")
+		}, head, 0, []string{"e", "d=feature", "c", "b#12", "a"}, at(c), 2},
 		{"a first baseline ends no approval", func(w *world) { w.approve(feature, 12, 5); w.accept(run{commit: "a", f: 1, day: 9}) },
 			run{commit: "other", f: 3, day: 10}, 0, []string{"a"}, approved(feature, 12), -1},
 		{"an earlier approval ends none", func(w *world) {

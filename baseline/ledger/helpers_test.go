@@ -100,7 +100,7 @@ func (x run) document(t testing.TB) *baseline.Document {
 }
 
 // line is the lineage of commits by name, nearest first. "NAME#12" merged pull
-// request 12; "NAME=OTHER" has the files of another commit.
+// request 12; "NAME=OTHER" has the files of another commit, of "?" it is not known.
 func line(names ...string) *lineage.Lineage {
 	l := &lineage.Lineage{}
 	for i, n := range names {
@@ -115,7 +115,9 @@ func line(names ...string) *lineage.Lineage {
 		if !copied {
 			files = n
 		}
-		a.Commit, a.Tree = hash(n), tree(files)
+		if a.Commit = hash(n); files != "?" {
+			a.Tree = tree(files)
+		}
 		l.Ancestors = append(l.Ancestors, a)
 	}
 	if len(names) > 0 {

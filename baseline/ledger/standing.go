@@ -26,6 +26,34 @@ type Standing struct {
 	Lineage *lineage.Lineage `json:"lineage"` // nil where it is not known
 	// Note says why something of this is not known.
 	Note string `json:"note"`
+	// Store is the store's own name, where the run reads a copy of it; Unreadable
+	// is why there is nothing to copy, or "".
+	Store      string `json:"store,omitempty"`
+	Unreadable string `json:"unreadable,omitempty"`
+}
+
+// Copied is the store that a run of this standing reads: copy, under the name of
+// the store that it was copied from.
+func (s *Standing) Copied(copy store.Store) store.Store {
+	if s.Store == "" {
+		return copy
+	}
+	return &copied{copy, s}
+}
+
+// copied is a copy of a store, or nothing but why there is none.
+type copied struct {
+	store.Store
+	of *Standing
+}
+
+func (c *copied) String() string { return c.of.Store }
+
+func (c *copied) Snapshot(ctx context.Context) (store.View, error) {
+	if c.of.Unreadable != "" {
+		return nil, errors.New(c.of.Unreadable)
+	}
+	return c.Store.Snapshot(ctx)
 }
 
 // StandingVersion is the version of the file.

@@ -183,12 +183,14 @@ func (a *app) accept(ctx context.Context, s *spec.Spec, h *held, doc *baseline.D
 	}
 	after := "it follows none, and is its own anchor"
 	if previous != nil {
-		after = "it follows that of " + cmp.Or(prefixOf(previous.Provenance.Commit), "no commit")
-		if previous.Provenance.Commit == kept.Provenance.Commit {
+		of := cmp.Or(prefixOf(previous.Provenance.Commit), "no commit")
+		switch by := previous.Provenance.ApprovedBy; {
+		case by != "":
+			after = fmt.Sprintf("it follows what %s approved of %s", plainWords(by), of)
+		case previous.Provenance.Commit == kept.Provenance.Commit:
 			after = "in the place of the one before"
-		}
-		if by := previous.Provenance.ApprovedBy; by != "" {
-			after += ", approved by " + plainWords(by)
+		default:
+			after = "it follows that of " + of
 		}
 	}
 	fmt.Fprintf(a.Stderr, "kept the baseline of %s in %s: %d checkpoints, digest %s; %s\n", prefixOf(kept.Provenance.Commit), l.Store, len(kept.Measurements), kept.Digest()[:16], after)
