@@ -60,7 +60,7 @@ func Find(ctx context.Context, v store.View, q Question) (*Found, error) {
 	if f, err := s.find(ctx); f != nil || err != nil {
 		return f, err
 	}
-	others := slices.DeleteFunc(entries, func(e Entry) bool { return e.Key == own || e.Commit == "" })
+	others := slices.DeleteFunc(entries, func(e Entry) bool { return e.Key == own })
 	return nearestOther(ctx, v, q, others)
 }
 

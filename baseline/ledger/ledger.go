@@ -204,7 +204,7 @@ func accepted(ctx context.Context, v store.View, doc *baseline.Document, q Quest
 		return doc, nil, nil
 	}
 	previous = f.Document
-	if f.Entry.Commit == q.Head {
+	if previous.Provenance.Commit == q.Head {
 		previous = before(previous)
 	}
 	kept, err = doc.Follow(previous, ratchet)
@@ -279,10 +279,9 @@ func (l *Ledger) Approve(ctx context.Context, doc, previous *baseline.Document, 
 }
 
 // alone is a document with the run's own numbers, fingerprints, sketches and
-// provenance, and no past: neither history nor spread, nor who approved it.
+// provenance, and no past: neither history nor spread.
 func alone(d *baseline.Document) *baseline.Document {
 	out := *d
-	out.Provenance.ApprovedBy, out.Provenance.Reason = "", ""
 	out.History = []baseline.Accepted{{Commit: d.Provenance.Commit, Date: d.Provenance.Date}}
 	out.Anchor = baseline.Anchor{Commit: d.Provenance.Commit, Date: d.Provenance.Date, Digest: d.Numbers()}
 	out.Measurements = slices.Clone(d.Measurements)

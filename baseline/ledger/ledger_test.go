@@ -99,6 +99,16 @@ func mustParse(t testing.TB, path string) Entry {
 	return e
 }
 
+// A commit that was approved as it is and then measured is once in the history.
+func TestAcceptApproved(t *testing.T) {
+	w := newWorld(t)
+	w.accept(run{commit: "a", f: 1, day: 1})
+	w.approve(run{commit: "b", f: 3, day: 2}, 0, 3)
+	if b := w.accept(run{commit: "b", f: 4, day: 4}, "a"); commits(b) != "b" || !slices.Equal(value(b).History, []gate.Value{4e-3}) || value(b).Anchor != 3e-3 || b.Anchor.ApprovedBy != "ada" {
+		t.Errorf("history %s, %+v, anchor %+v", commits(b), value(b), b.Anchor)
+	}
+}
+
 func TestAcceptRatchet(t *testing.T) {
 	w := newWorld(t)
 	w.accept(run{commit: "a", f: 1, day: 1})
@@ -285,7 +295,8 @@ func TestParse(t *testing.T) {
 
 func TestReadPlace(t *testing.T) {
 	w := newWorld(t)
-	a := w.accept(run{commit: "a", f: 1, day: 1})
+	w.approve(run{commit: "feature", f: 2, day: 1}, 12, 1)
+	a := w.accept(run{commit: "a", f: 1, day: 1}, "b#12") // its anchor is approved, and it is not
 	own := place(t, run{commit: "a", f: 1})
 	data, err := w.view().Read(context.Background(), own)
 	if err != nil {

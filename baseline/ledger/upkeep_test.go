@@ -102,10 +102,11 @@ func TestCollect(t *testing.T) {
 	w.accept(run{commit: "a", f: 1, day: 1, precision: "bf16"}) // a key of few
 	old, edge, late := run{commit: "feature", f: 2, day: 2}, run{commit: "feature", f: 3, day: 2}, run{commit: "feature", f: 4, day: 2}
 	w.approve(old, 1, 12) // before d was measured, on day 13
+	w.approve(run{commit: "feature", f: 5, day: 2}, 4, 9) // before a
 	w.approve(edge, 2, 13)
 	w.approve(late, 0, 20)
 	all := w.paths()
-	surplus := append(slices.Clone(places[:3]), approvedPlace(t, old, 1))
+	surplus := append(slices.Clone(places[:3]), approvedPlace(t, old, 1), approvedPlace(t, run{commit: "feature", f: 5}, 4))
 	slices.Sort(surplus)
 	for _, tt := range []struct {
 		keep int
@@ -128,6 +129,10 @@ func TestCollect(t *testing.T) {
 		if got := w.paths(); !slices.Equal(got, all) {
 			t.Errorf("keep %d, dry %v: the store has %v, want %v", tt.keep, tt.dry, got, all)
 		}
+	}
+	// Nothing is removed where not all could be read.
+	if removed, err := (&Ledger{unreadable{w.Store}}).Collect(ctx, 1, true); err == nil || removed != nil {
+		t.Errorf("of a store that cannot be read: %v, %v", removed, err)
 	}
 	// What is damaged stays.
 	w.damage(places[4])
