@@ -13,15 +13,12 @@
 package action
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
 	"github.com/sethvargo/go-githubactions"
-
-	"github.com/paritygate/paritygate/gate"
 )
 
 // Exit codes of steps; those of the command line.
@@ -42,9 +39,6 @@ type Step struct {
 	// Executable is this program's file, which the run step starts or mounts.
 	// "" asks the operating system.
 	Executable string
-	// Refresh stores r's measurements as the new baseline and says in a sentence
-	// what it did. Nil: there is no baseline store, and mode refresh is refused.
-	Refresh func(ctx context.Context, p *Plan, r *gate.Result) (string, error)
 }
 
 // Variables that one step of action.yml hands to the next.
@@ -52,7 +46,7 @@ const (
 	varDir           = "PARITYGATE_DIR"
 	varPlanDigest    = "PARITYGATE_PLAN_SHA256"
 	varResultsDigest = "PARITYGATE_RESULTS_SHA256"
-	varExitCode      = "PARITYGATE_EXIT_CODE"        // of the run step
+	varExitCode      = "PARITYGATE_EXIT_CODE"        // of the run step, for the report step
 	varReportCode    = "PARITYGATE_REPORT_EXIT_CODE" // of the report step
 	varWhy           = "PARITYGATE_WHY"
 	varPlanOutcome   = "PARITYGATE_PLAN_OUTCOME"

@@ -48,6 +48,9 @@ func (c *container) args() []string {
 	if p.BaseSpec != "" {
 		args = append(args, mount(p.BaseSpec, p.BaseSpec, true))
 	}
+	if p.Held.Store != "" {
+		args = append(args, mount(c.dir+"/"+baselinesFolder, c.dir+"/"+baselinesFolder, true), mount(c.dir+"/"+standingFile, c.dir+"/"+standingFile, true))
+	}
 	if c.binary != "" {
 		args = append(args, mount(c.binary, mountedBinary, true), "--entrypoint", mountedBinary)
 	}
@@ -107,6 +110,9 @@ func (s *Step) container(ctx context.Context, p *Plan, dir string, log *engineLo
 	case e.reason != "":
 	case e.code == 125 || e.code == 126 || e.code == 127:
 		e.reason = fmt.Sprintf("docker could not run the container (exit code %d)", e.code)
+		if strings.Contains(e.stderr, "bind source path does not exist") {
+			e.reason += ", because its daemon does not see the job's files, as in a job that itself runs in a container: use runtime: host there"
+		}
 	case e.code == 137:
 		e.reason = "the container was killed (exit code 137): out of memory, or docker kill"
 	}

@@ -19,7 +19,7 @@ func (p *Plan) runCommand(dir string) []string {
 			args = append(args, "--approve-spec", p.Approve)
 		}
 	}
-	return append(args, p.Inputs.Args...)
+	return append(append(args, p.heldArgs(dir)...), p.Inputs.Args...)
 }
 
 // host runs the gate on the runner itself. Engines are then the runner's user:

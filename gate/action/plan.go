@@ -39,6 +39,8 @@ type Plan struct {
 	// Checkout is the commit that the workspace holds, "" where nobody can tell.
 	Checkout string      `json:"checkout"`
 	Source   gate.Source `json:"source"`
+	// Held is what the run is held against.
+	Held Held `json:"held"`
 	// Refused says why no engine may be run: the gate is incomplete. "" runs them.
 	Refused string `json:"refused"`
 	// Notes are what people should know though it decides nothing.

@@ -128,16 +128,19 @@ func (s *Step) fill(ctx context.Context, p *Plan, ev *github.Event, dir string) 
 	if err := g.credentials(ctx, p.Inputs.Runtime == "host"); err != nil {
 		return err
 	}
-	if err := s.refreshAllowed(p, ev); err != nil {
-		return err
-	}
 	for _, f := range []string{outFolder, homeFolder} {
 		if err := os.Mkdir(filepath.Join(dir, f), 0o755); err != nil {
 			return err
 		}
 	}
 	p.Notes = append(p.Notes, weakened(p.Inputs.DockerArgs)...)
-	return s.judges(ctx, p, ev, &baseReader{client: client, noClient: why, git: g}, dir)
+	if err := s.judges(ctx, p, ev, &baseReader{client: client, noClient: why, git: g}, dir); err != nil {
+		return err
+	}
+	if err := s.hold(ctx, p, ev, client, g, dir); err != nil {
+		return err
+	}
+	return s.refreshAllowed(p, ev)
 }
 
 // needsResolve says that the event alone does not tell which change is meant.
@@ -215,19 +218,13 @@ const targetAdvice = "use event pull_request and, for forks, a second workflow w
 // change that is not accepted yet measured.
 func (s *Step) refreshAllowed(p *Plan, ev *github.Event) error {
 	if p.Inputs.Mode != ModeRefresh {
-		if p.Inputs.Baseline != "" && s.Refresh == nil {
-			return errors.New("input baseline: this version has no baseline store; leave it out")
-		}
 		return nil
 	}
 	if !slices.Contains([]string{"push", "schedule", "workflow_dispatch", "repository_dispatch"}, ev.Name) {
 		return fmt.Errorf("input mode: refresh stores what the default branch measures; it runs on push, schedule and workflow_dispatch, and this is event %s", ev.Name)
 	}
-	if s.Refresh == nil {
-		return errors.New("input mode: refresh needs a baseline store, and this version has none; use gate or report")
-	}
-	if p.Inputs.Baseline == "" {
-		return errors.New("input mode: refresh needs a baseline store: give the input baseline one")
+	if p.Held.Store == "" {
+		return errors.New("input mode: refresh needs a store of baselines: give the input baseline one, or write baseline: {store: …} into the spec")
 	}
 	return nil
 }

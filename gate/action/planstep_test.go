@@ -30,7 +30,7 @@ func (j *job) planned() (*Plan, string) {
 }
 
 // changedSpec has another limit than the base branch's.
-var changedSpec = strings.Replace(engineSpec, "preset: f16", "preset: q4_0", 1)
+var changedSpec = strings.Replace(engineSpec, "preset: f16", "preset: bf16", 1)
 
 func editSpec(t *testing.T) func(string) {
 	return func(dir string) { write(t, filepath.Join(dir, "parity.yaml"), changedSpec) }
@@ -286,13 +286,13 @@ func TestPlanRefusesCredentialsInTheCheckout(t *testing.T) {
 	}
 }
 
-// There is no baseline store: what needs one says so and does not pass.
+// A baseline is what the default branch measured, and lies in a store.
 func TestPlanRefusesRefresh(t *testing.T) {
 	for _, tt := range []struct{ event, baseline, mode, want string }{
 		{"pull_request", "branch:b", "refresh", "input mode: refresh stores what the default branch measures"},
-		{"schedule", "branch:b", "refresh", "input mode: refresh needs a baseline store, and this version has none"},
-		{"workflow_dispatch", "", "refresh", "input mode: refresh needs a baseline store, and this version has none"},
-		{"pull_request", "branch:b", "gate", "input baseline: this version has no baseline store"},
+		{"workflow_dispatch", "", "refresh", "input mode: refresh needs a store of baselines"},
+		{"pull_request", "s3:b", "gate", "input baseline: baseline store \"s3:b\""},
+		{"schedule", "branch:b@origin", "refresh", "leave @ and the remote out"},
 	} {
 		c := newChange(t, sound, nil)
 		c.inputs["mode"], c.inputs["baseline"] = tt.mode, tt.baseline

@@ -36,8 +36,10 @@ func (s *Step) Report(ctx context.Context) (int, error) {
 	folder, err := s.write(p, dir, r)
 	if err != nil {
 		pub.Failed = append(pub.Failed, "the reports cannot be written: "+err.Error())
+	} else if err := p.keepDocument(dir, folder, r); err != nil {
+		pub.Failed = append(pub.Failed, "the run's document, by which it could be approved, is not among the reports: "+err.Error())
 	}
-	code = s.refresh(ctx, p, r, code, &pub)
+	code = p.refresh(r, code, &pub, func() (string, error) { return s.refreshBaseline(ctx, p, dir, r, client) })
 	if client != nil {
 		pub = join(pub, client.Publish(ctx, r))
 	}
@@ -156,15 +158,15 @@ func (s *Step) write(p *Plan, dir string, r *gate.Result) (string, error) {
 // refresh stores a passing run as the new baseline, in mode refresh. A baseline
 // that could not be stored makes the step incomplete: the next pull request
 // would be held against an old one without a word.
-func (s *Step) refresh(ctx context.Context, p *Plan, r *gate.Result, code int, pub *github.Published) int {
+func (p *Plan) refresh(r *gate.Result, code int, pub *github.Published, keep func() (string, error)) int {
 	if p.Inputs.Mode != ModeRefresh {
 		return code
 	}
-	if r.Outcome != gate.Pass {
+	if !acceptable(r) {
 		pub.Failed = append(pub.Failed, fmt.Sprintf("the baseline was not refreshed: the outcome is %s", r.Outcome))
 		return code
 	}
-	did, err := s.Refresh(ctx, p, r)
+	did, err := keep()
 	if err != nil {
 		pub.Failed = append(pub.Failed, "the baseline was not refreshed: "+err.Error())
 		return exitIncomplete

@@ -149,16 +149,14 @@ func TestConclude(t *testing.T) {
 		{[]string{varReportCode, "3", "INPUT_FAIL_ON", "fail"}, 0, "lets it pass"},
 		{[]string{varReportCode, "3", "INPUT_FAIL_ON", "never"}, 0, "lets it pass"},
 		{[]string{varReportCode, "2", "INPUT_FAIL_ON", "never"}, 2, "not valid"},
-		// The report step failed: the run step's code counts.
-		{[]string{varExitCode, "1"}, 1, "fail (exit code 1)"},
-		{[]string{varExitCode, "0"}, 0, "pass"},
-		// Nobody told.
-		{nil, 3, "no step left a result"},
-		{[]string{varPlanOutcome, "success"}, 3, "no step left a result"},
+		// The report step told nothing: what the run step said is not believed.
+		{[]string{varExitCode, "0"}, 3, "the report step left no result"},
+		{nil, 3, "the report step left no result"},
+		{[]string{varPlanOutcome, "success"}, 3, "the report step left no result"},
 		{[]string{varPlanOutcome, "failure"}, 2, "the plan step says why"},
-		{[]string{varReportCode, "4"}, 3, "no step left a result"},
-		{[]string{varReportCode, "-1"}, 3, "no step left a result"},
-		{[]string{varReportCode, "0x0"}, 3, "no step left a result"},
+		{[]string{varReportCode, "4"}, 3, "the report step left no result"},
+		{[]string{varReportCode, "-1"}, 3, "the report step left no result"},
+		{[]string{varReportCode, "0x0"}, 3, "the report step left no result"},
 		{[]string{varReportCode, "1", varWhy, "a\n::error::b"}, 1, "a : :error::b (exit code 1)"},
 	}
 	for _, tt := range tests {

@@ -85,7 +85,7 @@ func (f *heldFlags) hold(ctx context.Context, s *spec.Spec, dir string) (*held, 
 	}
 	from := baseline.Provenance{Commit: stands.Head, Tree: stands.Tree, Date: time.Now().UTC().Format(time.RFC3339)}
 	from.GPU, from.Driver = ledger.Machine(ctx)
-	return newHeld(st, g, stands, from), nil
+	return newHeld(stands.Copied(st), g, stands, from), nil
 }
 
 func newHeld(st store.Store, g *lineage.Git, stands *ledger.Standing, from baseline.Provenance) *held {
