@@ -562,6 +562,14 @@ func TestFailureOf(t *testing.T) {
 	if got := statusOf(fmt.Errorf("x: %w", &unavailableError{status: 502})); got != 502 {
 		t.Errorf("status %d", got)
 	}
+	for status, want := range map[int]failure{399: failOther, 400: failInvalid, 499: failInvalid, 500: failOther} {
+		if got := failureOf(&gh.ErrorResponse{Response: &http.Response{StatusCode: status}}); got != want {
+			t.Errorf("%d is of kind %d, want %d", status, got, want)
+		}
+	}
+	if got := oneLine(strings.Repeat("x", maxExplained)); len(got) != maxExplained || strings.HasSuffix(got, "…") {
+		t.Errorf("a line of %d bytes is cut", maxExplained)
+	}
 	if got := failureOf(fmt.Errorf("x: %w", &gh.ErrorResponse{})); got != failOther {
 		t.Errorf("an answer without a status is of kind %d", got)
 	}
