@@ -10,7 +10,7 @@
 #		host                DOCKER_HOST, for the tests
 #		data, exec, *.sock  of the daemon, where setup.sh had to start one
 #		bookworm-slim.tar.gz  the base, where it could not be pulled
-#		artifact/           npm's @actions/artifact
+#		upload-artifact/    testdata/act/upload-artifact with npm's @actions/artifact
 #	${XDG_CACHE_HOME:-~/.cache}/paritygate/bin/act-VERSION
 #
 # A daemon that answers, by $DOCKER_HOST or in the usual place, is used. Base
@@ -21,7 +21,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 act=v0.2.89
-artifact=6.2.1
 base_tag=paritygate-test/debian:bookworm-slim
 go_tag=paritygate-test/golang:bookworm
 
@@ -166,14 +165,22 @@ tools() {
 		mv "$aside/act" "$cache/bin/act-$act"
 		rmdir "$aside"
 	fi
-	if [ ! -d "$dir/artifact" ]; then
+	local aside stamp source=testdata/act/upload-artifact target=$dir/upload-artifact
+	stamp=$(cat $source/* testdata/docker/setup.sh | sha256sum)
+	if [ "$(cat "$target/stamp" 2>/dev/null)" != "$stamp" ]; then
 		command -v npm >/dev/null || die "npm is missing"
-		echo "installing @actions/artifact $artifact" >&2
-		local aside
+		echo "installing @actions/artifact" >&2
 		aside=$(mktemp -d "$dir/.artifact.XXXXXX")
-		npm install --prefix "$aside" --no-audit --no-fund --loglevel=error --ignore-scripts "@actions/artifact@$artifact" >/dev/null
-		chmod 755 "$aside"
-		mv "$aside" "$dir/artifact"
+		mkdir "$aside/action"
+		cp $source/* "$aside/"
+		npm install --prefix "$aside" --no-audit --no-fund --loglevel=error --ignore-scripts >/dev/null
+		"$aside/node_modules/.bin/esbuild" "$aside/main.mjs" --bundle --keep-names --platform=node --target=node20 --format=esm --log-level=error \
+			--banner:js='import {createRequire as from} from "node:module"; const require = from(import.meta.url);' --outfile="$aside/action/index.mjs"
+		mv "$aside/action.yml" "$aside/action/"
+		echo "$stamp" >"$aside/action/stamp"
+		rm -rf "$target"
+		mv "$aside/action" "$target"
+		rm -rf "$aside"
 	fi
 }
 
@@ -191,3 +198,5 @@ daemon
 base_image
 go_image
 wait $installing
+# What earlier builds of these images left behind.
+docker image prune --force --filter label=paritygate.test --filter until=48h >/dev/null

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -23,6 +24,8 @@ const (
 	runID    = 4711
 	// canary is the token. It must be seen nowhere but at GitHub.
 	canary = "ghs_CANARYk3eepMeSecret0123456789abcdefgh"
+	// forkCanary is the token of a fork's pull request, which may only read.
+	forkCanary = "ghs_CANARYf0rkMayOnlyRead0123456789abcdefg"
 	// deployCanary is another secret, which a careless workflow gave the whole job.
 	deployCanary = "dpl-CANARY-0123456789abcdef"
 )
@@ -36,6 +39,7 @@ type world struct {
 	repo       *githubtest.Repo
 	number     int    // of the pull request from feature into main
 	base, head string // commits
+	headRepo   string // that feature is a branch of
 }
 
 // files of a repository, by path.
@@ -80,7 +84,9 @@ func newWorld(t *testing.T, change files) *world {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	w := &world{t: t, dir: dir, checkout: filepath.Join(dir, "checkout"), hub: githubtest.New(t)}
-	w.hub.AddToken(canary, githubtest.Token{Login: "github-actions[bot]", Type: "Bot", Access: githubtest.Write, Installation: true})
+	for token, access := range map[string]githubtest.Access{canary: githubtest.Write, forkCanary: githubtest.Read} {
+		w.hub.AddToken(token, githubtest.Token{Login: "github-actions[bot]", Type: "Bot", Access: access, Installation: true})
+	}
 	for _, d := range []string{"home", "out", "artifacts", "config/act"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
@@ -100,8 +106,16 @@ func newWorld(t *testing.T, change files) *world {
 	if err := w.repo.ImportGit(w.checkout); err != nil {
 		t.Fatal(err)
 	}
+	w.headRepo = repoName
 	w.number = w.repo.AddPullRequest(githubtest.PullRequest{HeadRef: "feature", Author: "octocat"}).Number
 	return w
+}
+
+// fork opens another pull request, with the same change, from a fork.
+func (w *world) fork() {
+	w.headRepo = "mallory/engine"
+	w.hub.AddRepo(w.headRepo, githubtest.ForkOf(w.repo))
+	w.number = w.repo.AddPullRequest(githubtest.PullRequest{HeadRepo: w.headRepo, HeadRef: "feature", Author: "mallory"}).Number
 }
 
 func (w *world) write(name, text string) string {
@@ -119,8 +133,8 @@ func (w *world) git(args ...string) string {
 	if _, err := os.Stat(w.checkout); err == nil {
 		cmd.Dir = w.checkout
 	}
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(w.dir, "home"), "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_AUTHOR_NAME=Octo", "GIT_AUTHOR_EMAIL=octo@example.com", "GIT_COMMITTER_NAME=Octo", "GIT_COMMITTER_EMAIL=octo@example.com"}
+	cmd.Env = append(os.Environ(), "HOME="+filepath.Join(w.dir, "home"), "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=Octo", "GIT_AUTHOR_EMAIL=octo@example.com", "GIT_COMMITTER_NAME=Octo", "GIT_COMMITTER_EMAIL=octo@example.com")
 	code, out := exitCode(w.t, cmd)
 	if code != 0 {
 		w.t.Fatalf("%s\n%s", cmd, out)
@@ -138,16 +152,25 @@ func (w *world) commit(message string, content files) string {
 	return w.git("rev-parse", "HEAD")
 }
 
+// push adds a commit to the pull request.
+func (w *world) push(content files) {
+	w.t.Helper()
+	w.head = w.commit("Change", content)
+	if err := w.repo.ImportGit(w.checkout); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 type obj = map[string]any
 
 // payload is what GitHub says of an event.
 func (w *world) payload(event string) obj {
 	w.t.Helper()
-	repo := obj{"full_name": repoName, "default_branch": "main", "name": "engine", "owner": obj{"login": "acme"}}
+	repo, head := obj{"full_name": repoName, "default_branch": "main"}, obj{"full_name": w.headRepo}
 	switch event {
 	case "pull_request", "pull_request_target":
 		return obj{"action": "synchronize", "number": w.number, "repository": repo, "pull_request": obj{"number": w.number, "labels": []obj{},
-			"head": obj{"sha": w.head, "ref": "feature", "repo": repo}, "base": obj{"sha": w.base, "ref": "main", "repo": repo}}}
+			"head": obj{"sha": w.head, "ref": "feature", "repo": head}, "base": obj{"sha": w.base, "ref": "main", "repo": repo}}}
 	case "merge_group":
 		return obj{"action": "checks_requested", "repository": repo, "merge_group": obj{"head_sha": w.head, "base_sha": w.base,
 			"head_ref": "refs/heads/gh-readonly-queue/main/pr-1-" + w.base, "base_ref": "refs/heads/main"}}
@@ -155,7 +178,7 @@ func (w *world) payload(event string) obj {
 		return obj{"schedule": "0 3 * * *", "repository": repo}
 	case "workflow_run":
 		return obj{"action": "completed", "repository": repo, "workflow_run": obj{"id": runID, "event": "pull_request", "head_sha": w.head,
-			"head_branch": "feature", "conclusion": "success", "run_attempt": 1, "name": "parity", "head_repository": repo, "pull_requests": []obj{}}}
+			"head_branch": "feature", "conclusion": "success", "run_attempt": 1, "name": "parity", "head_repository": head, "pull_requests": []obj{}}}
 	}
 	w.t.Fatalf("no payload of event %s", event)
 	return nil
@@ -166,6 +189,7 @@ type job struct {
 	event string
 	with  string // lines of with:, without indentation
 	env   string // lines of the job's env:, without indentation
+	token string // default canary
 	run   int64  // default runID
 }
 
@@ -204,12 +228,15 @@ var uploadPin = regexp.MustCompile(`uses: (actions/upload-artifact@[0-9a-f]{40})
 type ran struct {
 	t       *testing.T
 	w       *world
+	run     int64  // its id
 	code    int    // of act
 	log     string // as the job's log shows it
 	out     string // folder of look.sh
 	outputs map[string]string
 	outcome string // of the Action's step
 	summary string
+	// commands are those that the runner obeyed.
+	commands []string
 }
 
 // run runs the workflow with act, on this machine, as the runner's user.
@@ -219,6 +246,9 @@ func (w *world) run(j job) *ran {
 	if j.run == 0 {
 		j.run = runID
 	}
+	if j.token == "" {
+		j.token = canary
+	}
 	pin := uploadPin.FindStringSubmatch(readText(t, filepath.Join(shared, actionFolder, "action.yml")))
 	if pin == nil {
 		t.Fatal("action.yml pins no actions/upload-artifact")
@@ -227,27 +257,29 @@ func (w *world) run(j job) *ran {
 	if err != nil {
 		t.Fatal(err)
 	}
-	look := filepath.Join(shared, "look.sh")
-	if err := copyFile(filepath.Join(repository(), "testdata", "act", "look.sh"), look, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	text := fmt.Sprintf(workflow, indent(6, j.env), filepath.Join(shared, programFile), indent(10, j.with), look)
+	text := fmt.Sprintf(workflow, indent(6, j.env), filepath.Join(shared, programFile), indent(10, j.with), filepath.Join(shared, lookFile))
 	args := []string{j.event, "--json", "--insecure-secrets", "--directory", w.checkout, "--workflows", w.write("workflow.yml", text),
-		"--eventpath", w.write("event.json", string(event)), "--secret-file", w.write("secrets", "GITHUB_TOKEN="+canary+"\n"),
+		"--eventpath", w.write("event.json", string(event)), "--secret-file", "/dev/stdin",
 		"--platform", "self-hosted=-self-hosted", "--container-daemon-socket", "-", "--no-cache-server", "--action-offline-mode",
 		"--artifact-server-path", filepath.Join(w.dir, "artifacts"), "--artifact-server-addr", "127.0.0.1", "--artifact-server-port", freePort(t),
 		"--local-repository", "paritygate/paritygate@v1=" + filepath.Join(shared, actionFolder),
 		"--local-repository", pin[1] + "=" + filepath.Join(shared, uploadFolder),
 		"--env", "GITHUB_API_URL=" + w.hub.URL(), "--env", fmt.Sprintf("GITHUB_RUN_ID=%d", j.run), "--env", "E2E_OUT=" + filepath.Join(w.dir, "out")}
+	for _, f := range []string{"out", "home"} { // of an earlier run
+		if err := errors.Join(os.RemoveAll(filepath.Join(w.dir, f)), os.Mkdir(filepath.Join(w.dir, f), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	giveAway(t, w.dir)
 	cmd := exec.Command(filepath.Join(shared, actFile), args...)
 	cmd.Dir = w.dir
+	cmd.Stdin = secret(t, "GITHUB_TOKEN="+j.token+"\n")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(w.dir, "home"), "XDG_CONFIG_HOME=" + filepath.Join(w.dir, "config"),
 		"DOCKER_HOST=unix://" + filepath.Join(shared, socketFile)}
 	if uid, gid := user(); uid != os.Getuid() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 	}
-	r := &ran{t: t, w: w, out: filepath.Join(w.dir, "out"), outputs: map[string]string{}}
+	r := &ran{t: t, w: w, run: j.run, out: filepath.Join(w.dir, "out"), outputs: map[string]string{}}
 	var said string
 	r.code, said = exitCode(t, cmd)
 	r.read(said)
@@ -258,6 +290,23 @@ func (w *world) run(j job) *ran {
 	})
 	if r.outcome == "" {
 		t.Fatalf("the workflow did not come to its last step:\n%s", said)
+	}
+	return r
+}
+
+// secret is text that only a process that is given it can read, once: as on
+// GitHub's runner, no file and no variable of the runner's holds the token.
+func secret(t *testing.T, text string) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	uid, gid := user()
+	_, err = w.WriteString(text)
+	if err := errors.Join(err, w.Close(), r.Chown(uid, gid)); err != nil {
+		t.Fatal(err)
 	}
 	return r
 }
@@ -277,6 +326,9 @@ func (r *ran) read(said string) {
 			r.summary += e.Content
 			continue
 		}
+		if e.Command != "" {
+			r.commands = append(r.commands, lines.Text())
+		}
 		r.log += e.Msg + "\n"
 	}
 	if b, err := os.ReadFile(filepath.Join(r.out, "outputs.json")); err == nil {
@@ -286,6 +338,11 @@ func (r *ran) read(said string) {
 	}
 	b, _ := os.ReadFile(filepath.Join(r.out, "outcome")) // run looks whether it is there
 	r.outcome = string(b)
+}
+
+// keep keeps a file of a run's reports beyond the next run.
+func (w *world) keep(name string, r *ran) string {
+	return w.write(name, readText(w.t, filepath.Join(r.out, "reports", name)))
 }
 
 func indent(n int, lines string) string {
