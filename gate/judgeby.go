@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/paritygate/paritygate/gate/spec"
@@ -24,7 +25,8 @@ func Governing(own, base *spec.Spec, approved bool) (*spec.Spec, error) {
 // that differs from base, the spec of the branch that the change goes into, base
 // judges, with the candidate as own starts it. Own judges the same measurements as
 // well, unless it would have measured otherwise; the worse outcome stands, and the
-// second reason says whose it is. When approved, own alone judges. What differs is
+// second reason says whose it is. A run that passes is incomplete while nobody
+// approved what own loosens. When approved, own alone judges. What differs is
 // listed in r.Spec.Changes either way. A base of nil, or one that differs in
 // nothing, changes nothing. It returns the spec whose verdict stands.
 func JudgeBy(r *Result, own, base *spec.Spec, approved bool) *spec.Spec {
@@ -54,8 +56,33 @@ func JudgeBy(r *Result, own, base *spec.Spec, approved bool) *spec.Spec {
 	if r.Outcome != Pass {
 		r.Reasons = slices.Insert(r.Reasons, min(1, len(r.Reasons)), why) // behind the worst, where no report cuts it off
 	}
+	askApproval(r, stands, changes)
 	r.Spec.Path, r.Spec.Digest, r.Spec.JudgedBy, r.Spec.Changes = own.Path, own.Digest, base.Digest, changes
 	return stands
+}
+
+// RuleSpecApproved: what a change loosens in its spec is approved. A change that
+// passes all the same would put the looser rules in force for the next one.
+const RuleSpecApproved = "spec.approved"
+
+// askApproval makes a run that passes incomplete while nobody approved what the
+// change loosens, or changes in a way that cannot be ordered.
+func askApproval(r *Result, stands *spec.Spec, changes []SpecChange) {
+	n := 0
+	for _, c := range changes {
+		if c.Effect != spec.Tightened {
+			n++
+		}
+	}
+	if r.Outcome != Pass || n == 0 {
+		return
+	}
+	f := Finding{Rule: RuleSpecApproved, Level: LevelIncomplete, Position: -1, Value: Value(math.NaN()), Limit: Value(math.NaN()), Source: stands.Path,
+		Message: fmt.Sprintf("this change loosens or changes %s of the spec, and nobody approved that; by the base branch's spec it passes", plural(n, "rule"))}
+	r.Findings = append(r.Findings, f)
+	v := &Verdict{Compared: 1, Findings: []Finding{f}}
+	r.Outcome = v.Outcome()
+	r.ExitCode, r.Reasons = r.Outcome.ExitCode(), []string{f.Message}
 }
 
 // graver says that a is a worse outcome than b: a measured failure stands even

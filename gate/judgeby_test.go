@@ -39,6 +39,7 @@ func TestJudgeBy(t *testing.T) {
 		return "tolerances: {preset: q4, rules: [{checkpoint: \"*\", rel_l2: " + l + "}]}\n"
 	}
 	const wider = "judged by the base branch's spec; by the change's own the outcome would be "
+	const unapproved = "this change loosens or changes 1 rule of the spec, and nobody approved that; by the base branch's spec it passes"
 	const stricter = "judged by the change's own spec, which is stricter here; by the base branch's the outcome would be "
 	for _, c := range []struct {
 		name, base, own string
@@ -52,14 +53,14 @@ func TestJudgeBy(t *testing.T) {
 		{"a wider limit", limit("1%"), limit("10%"), false, Fail, Pass, wider + "pass", "loosened"},
 		{"a wider limit, not wide enough", limit("1%"), limit("2%"), false, Fail, Fail, wider + "fail", "loosened"},
 		{"a narrower limit", limit("10%"), limit("1%"), false, Fail, Fail, stricter + "pass", "tightened"},
-		{"both pass", limit("10%"), limit("20%"), false, Pass, Pass, "", "loosened"},
+		{"both pass", limit("10%"), limit("20%"), false, Incomplete, Pass, unapproved, "loosened"},
 		{"a requirement gone", limit("10%") + "require: {checkpoints: [logits]}\n", limit("10%"), false, Incomplete, Pass, wider + "pass", "loosened"},
 		{"a requirement more", limit("10%"), limit("10%") + "require: {checkpoints: [logits]}\n", false, Incomplete, Incomplete, stricter + "pass", "tightened"},
 		{"a failure is graver than what is missing", limit("1%"), limit("1%") + "require: {checkpoints: [logits]}\n", false, Fail, Fail, wider + "fail", "tightened"},
 		{"what is missing is less than a failure", limit("10%") + "require: {checkpoints: [logits]}\n", limit("1%"), false, Fail, Fail, stricter + "incomplete", "loosened tightened"},
 		{"garbage masked", limit("10%"), limit("10%") + "garbage: {candidate: mask}\n", true, Fail, Pass, wider + "pass", "loosened"},
 		{"garbage fails", limit("10%") + "garbage: {candidate: mask}\n", limit("10%"), true, Fail, Fail, stricter + "pass", "tightened"},
-		{"a position skipped and a narrower limit", limit("10%"), limit("1%") + "skip: {positions: [3]}\n", false, Pass, Fail, "", "loosened tightened"},
+		{"a position skipped and a narrower limit", limit("10%"), limit("1%") + "skip: {positions: [3]}\n", false, Incomplete, Fail, unapproved, "loosened tightened"},
 		{"a position skipped", limit("1%"), limit("1%") + "skip: {positions: [3]}\n", false, Fail, Fail, "judged by the base branch's spec; the change's own measures otherwise", "loosened"},
 		{"an oracle more, with limits of its own", limit("10%"), "oracle: {model: m}\ntolerances: {preset: q4, rules: [{checkpoint: \"*\", rel_l2: 10%, local: 2}]}\n", false, Pass, Incomplete, "", "tightened tightened"},
 		{"a prompt more, and more positions", limit("10%") + "prompts: [{name: p, tokens: [1]}]\n", limit("10%") + "require: {min_positions: 20}\nprompts: [{name: p, tokens: [1]}, {name: q, tokens: [1]}]\n",

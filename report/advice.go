@@ -120,6 +120,9 @@ func (v *view) advice(say voice) []string {
 			break
 		}
 	}
+	if slices.ContainsFunc(v.r.Findings, func(f gate.Finding) bool { return f.Rule == gate.RuleSpecApproved }) {
+		out = append(out, "If the changes of the spec are meant, let a maintainer approve them, as is said above; the numbers are within the base branch's tolerances.")
+	}
 	if b := v.r.Baseline; b != nil && b.State != gate.BaselineCompared && slices.ContainsFunc(v.r.Findings, func(f gate.Finding) bool { return f.Rule == gate.RuleBaselineRequired }) {
 		out = append(out, "Make a baseline that this run can be held against: "+say.name("paritygate baseline update")+" on the branch, on this kind of machine.")
 	}
