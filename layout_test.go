@@ -164,7 +164,7 @@ func TestImportRules(t *testing.T) {
 
 // topLevel is what may stand at the root.
 var topLevel = []string{
-	".ci", ".gitattributes", ".github", ".gitignore",
+	".ci", ".dockerignore", ".gitattributes", ".github", ".gitignore",
 	"CHANGELOG.md", "Dockerfile", "LICENSE", "Makefile", "README.md", "action.yml",
 	"baseline", "docs", "examples", "gate", "report", "testdata",
 	"go.mod", "go.sum", "main.go", "main_test.go", "docs_test.go", "layout_test.go",
