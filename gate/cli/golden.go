@@ -25,6 +25,8 @@ by their content. A spec whose reference is
 
 needs no reference engine to run. They are pulled once and kept in the cache
 folder. Credentials are those of docker login.`,
+		Example: `  paritygate baseline golden push oci:ghcr.io/acme/golden:v1 traces/reference/*.safetensors
+  paritygate baseline golden pull oci:ghcr.io/acme/golden:v1`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command %q%s", "baseline golden "+args[0], suggest(cmd, args[0]))
