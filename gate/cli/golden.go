@@ -25,7 +25,7 @@ by their content. A spec whose reference is
 
 needs no reference engine to run. They are pulled once and kept in the cache
 folder. Credentials are those of docker login.`,
-		Example: `  paritygate baseline golden push oci:ghcr.io/acme/golden:v1 traces/reference/*.safetensors
+		Example: `  paritygate baseline golden push oci:ghcr.io/acme/golden:v1 golden/*.safetensors
   paritygate baseline golden pull oci:ghcr.io/acme/golden:v1`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -46,8 +46,8 @@ func (a *app) goldenPush() *cobra.Command {
 		Long: `Sends traces, one a prompt and called PROMPT.safetensors, to a registry under a
 tag, and prints the name by digest that a spec writes: the same traces have the
 same. Each trace is read and checked first.`,
-		Example: `  paritygate run --keep-traces traces
-  paritygate baseline golden push oci:ghcr.io/acme/golden:v1 traces/reference/*.safetensors`,
+		Example: `  paritygate capture --spec parity.yaml --engine reference --prompt-name haiku --out golden/haiku.safetensors
+  paritygate baseline golden push oci:ghcr.io/acme/golden:v1 golden/*.safetensors`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {
