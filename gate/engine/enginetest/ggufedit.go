@@ -1,10 +1,10 @@
 package enginetest
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
 	"strings"
+
+	"github.com/paritygate/paritygate/gate/oracle/gguf"
 )
 
 // The edits below are what a mistake in an engine, or another precision, does
@@ -94,7 +94,7 @@ func SwapLayers(a, b int) func(*GGUF) error {
 // ggml's order) by factor: ScaleChannel("blk.2.ffn_down.weight", 7, 1.15).
 func ScaleChannel(tensor string, channel int, factor float32) func(*GGUF) error {
 	return edit(tensor, func(t *Tensor, v []float32) error {
-		width := int(t.Dims[0])
+		width := t.Dims[0]
 		if channel < 0 || (channel+1)*width > len(v) {
 			return fmt.Errorf("%s has no channel %d", tensor, channel)
 		}
@@ -109,7 +109,7 @@ func ScaleChannel(tensor string, channel int, factor float32) func(*GGUF) error 
 // its rows) by factor: ScaleColumn("blk.2.ffn_down.weight", 5, 0).
 func ScaleColumn(tensor string, channel int, factor float32) func(*GGUF) error {
 	return edit(tensor, func(t *Tensor, v []float32) error {
-		width := int(t.Dims[0])
+		width := t.Dims[0]
 		if channel < 0 || channel >= width {
 			return fmt.Errorf("%s has no input channel %d", tensor, channel)
 		}
@@ -135,7 +135,7 @@ func Scale(tensor string, factor float32) func(*GGUF) error {
 // the rows from first to last, exclusive; 0, 0 is all.
 func RotateHeads(tensor string, heads int, firstLast ...int) func(*GGUF) error {
 	return edit(tensor, func(t *Tensor, v []float32) error {
-		width, first, last := int(t.Dims[0]), 0, int(t.elements()/t.Dims[0])
+		width, first, last := t.Dims[0], 0, t.elements()/t.Dims[0]
 		if len(firstLast) == 2 && firstLast[1] > 0 {
 			first, last = firstLast[0], firstLast[1]
 		}
@@ -155,7 +155,7 @@ func RotateHeads(tensor string, heads int, firstLast ...int) func(*GGUF) error {
 // the token before it.
 func ShiftRows(tensor string) func(*GGUF) error {
 	return edit(tensor, func(t *Tensor, v []float32) error {
-		width := int(t.Dims[0])
+		width := t.Dims[0]
 		copy(v, append(append([]float32{}, v[len(v)-width:]...), v[:len(v)-width]...))
 		return nil
 	})
@@ -175,7 +175,7 @@ func edit(tensor string, change func(*Tensor, []float32) error) func(*GGUF) erro
 		if err := change(t, v); err != nil {
 			return err
 		}
-		t.Data, err = encode(t.Type, v, int(t.Dims[0]))
+		t.Data, err = encode(t.Type, v, t.Dims[0])
 		return err
 	}
 }
@@ -188,7 +188,7 @@ func (t *Tensor) convert(to GGUFType) error {
 	if err != nil {
 		return err
 	}
-	data, err := encode(to, v, int(t.Dims[0]))
+	data, err := encode(to, v, t.Dims[0])
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.Name, err)
 	}
@@ -198,104 +198,19 @@ func (t *Tensor) convert(to GGUFType) error {
 
 // Floats are the tensor's values.
 func (t *Tensor) Floats() ([]float32, error) {
-	le := binary.LittleEndian
 	out := make([]float32, t.elements())
-	for i := range out {
-		switch t.Type {
-		case F32:
-			out[i] = math.Float32frombits(le.Uint32(t.Data[4*i:]))
-		case F16:
-			out[i] = fromF16(le.Uint16(t.Data[2*i:]))
-		case BF16:
-			out[i] = math.Float32frombits(uint32(le.Uint16(t.Data[2*i:])) << 16)
-		case Q8_0:
-			block := t.Data[i/32*34:]
-			out[i] = fromF16(le.Uint16(block)) * float32(int8(block[2+i%32]))
-		default:
-			return nil, fmt.Errorf("%s: type %d", t.Name, t.Type)
-		}
+	if err := gguf.Dequantize(t.Type, out, t.Data); err != nil {
+		return nil, fmt.Errorf("%s: %w", t.Name, err)
 	}
 	return out, nil
 }
 
+// encode gives the values, whose rows are width wide, that type.
 func encode(to GGUFType, v []float32, width int) ([]byte, error) {
-	le := binary.LittleEndian
-	var out []byte
-	switch to {
-	case F32:
-		for _, f := range v {
-			out = le.AppendUint32(out, math.Float32bits(f))
-		}
-	case F16:
-		for _, f := range v {
-			out = le.AppendUint16(out, toF16(f))
-		}
-	case BF16:
-		for _, f := range v {
-			b := math.Float32bits(f)
-			out = le.AppendUint16(out, uint16((b+0x7fff+b>>16&1)>>16))
-		}
-	case Q8_0:
-		if width%32 != 0 {
-			return nil, fmt.Errorf("rows of %d are no multiple of q8_0's block of 32", width)
-		}
-		for i := 0; i < len(v); i += 32 {
-			out = quantizeQ8(out, v[i:i+32])
-		}
-	default:
-		return nil, fmt.Errorf("cannot write type %d", to)
+	values, bytes := to.Block()
+	if values == 0 || width%values != 0 {
+		return nil, fmt.Errorf("rows of %d are no multiple of the block of %s, %d", width, to, values)
 	}
-	return out, nil
-}
-
-// quantizeQ8 is ggml's quantize_row_q8_0_ref: the scale is the largest
-// magnitude over 127, kept as f16; values are rounded half away from zero with
-// the scale's exact inverse.
-func quantizeQ8(out []byte, v []float32) []byte {
-	var most float32
-	for _, f := range v {
-		most = max(most, float32(math.Abs(float64(f))))
-	}
-	d, inverse := most/127, float32(0)
-	if d != 0 {
-		inverse = 1 / d
-	}
-	out = binary.LittleEndian.AppendUint16(out, toF16(d))
-	for _, f := range v {
-		scaled := f * inverse
-		out = append(out, byte(int8(math.Round(float64(scaled)))))
-	}
-	return out
-}
-
-func fromF16(h uint16) float32 {
-	sign, exp, frac := uint32(h>>15)<<31, int(h>>10&31), uint32(h&1023)
-	switch exp {
-	case 31:
-		return math.Float32frombits(sign | 0xff<<23 | frac<<13)
-	case 0:
-		f := float32(frac) * 0x1p-24
-		if sign != 0 {
-			f = -f
-		}
-		return f
-	}
-	return math.Float32frombits(sign | uint32(exp+112)<<23 | frac<<13)
-}
-
-// toF16 rounds to nearest, ties to even.
-func toF16(f float32) uint16 {
-	sign := uint16(math.Float32bits(f)>>16) & 0x8000
-	a := math.Abs(float64(f))
-	switch {
-	case a != a:
-		return sign | 0x7e00
-	case a >= 65520:
-		return sign | 0x7c00
-	case a < 0x1p-14:
-		return sign | uint16(math.RoundToEven(a*0x1p24)) // subnormal; 1024 is the first normal
-	}
-	frac, exp := math.Frexp(a)                        // a = frac·2^exp, frac in [0.5, 1)
-	m := uint32(math.RoundToEven(frac * 2048))        // 1024 … 2048
-	return sign | uint16(uint32(exp+14)<<10+(m-1024)) // a carry goes into the exponent
+	out := make([]byte, len(v)/values*bytes)
+	return out, gguf.Quantize(to, out, v)
 }

@@ -26,29 +26,6 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-func TestF16(t *testing.T) {
-	for h := range 1 << 16 {
-		f := fromF16(uint16(h))
-		if f != f {
-			continue
-		}
-		if got := toF16(f); got != uint16(h) {
-			t.Fatalf("%#04x is %g is %#04x", h, f, got)
-		}
-		next := fromF16(uint16(h) + 1)
-		if h&0x7fff >= 0x7bff || next != next {
-			continue
-		}
-		even := uint16(h) + uint16(h)&1
-		if got := toF16((f + next) / 2); got != even {
-			t.Fatalf("half-way after %#04x is %#04x, want the even %#04x", h, got, even)
-		}
-	}
-	if toF16(65519) != 0x7bff || toF16(65520) != 0x7c00 || toF16(float32(math.Inf(-1))) != 0xfc00 {
-		t.Error("the largest values do not round to the largest number and infinity")
-	}
-}
-
 func TestConvertBounds(t *testing.T) {
 	for to, most := range map[GGUFType]float64{F32: 0, F16: 0, BF16: 1.0 / 256, Q8_0: 1.0 / 100} {
 		g, err := ReadGGUF(Zoo(t, "llama"))
@@ -96,18 +73,4 @@ func TestEditErrors(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-}
-
-func FuzzParseGGUF(f *testing.F) {
-	whole, err := os.ReadFile(Zoo(f, "llama"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(whole[:8<<10])
-	f.Add([]byte("GGUF\x03\x00\x00\x00"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if g, err := parseGGUF(b); err == nil && g == nil {
-			t.Error("neither a model nor an error")
-		}
-	})
 }

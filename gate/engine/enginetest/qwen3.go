@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 )
 
@@ -49,10 +50,8 @@ func Qwen3HF(t testing.TB, path string) string {
 		if tensor.Type != F32 {
 			t.Fatalf("%s: %s has type %d: want F32", path, tensor.Name, tensor.Type)
 		}
-		shape := make([]uint64, 0, len(tensor.Dims)) // ggml's first is the last
-		for i := len(tensor.Dims) - 1; i >= 0; i-- {
-			shape = append(shape, tensor.Dims[i])
-		}
+		shape := slices.Clone(tensor.Dims)
+		slices.Reverse(shape) // ggml's first is the last
 		entry := map[string]any{"dtype": "F32", "shape": shape, "data_offsets": []int{len(data), len(data) + len(tensor.Data)}}
 		if header[qwen3Name(t, tensor.Name)], err = json.Marshal(entry); err != nil {
 			t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+
+	"github.com/paritygate/paritygate/gate/oracle/gguf"
 )
 
 // Random is a llama of that many layers with random f16 weights and no
@@ -15,22 +17,22 @@ func Random(width, layers int) *GGUF {
 	r := rand.New(rand.NewPCG(1, 2))
 	ffn := (width*8/3 + 255) / 256 * 256
 	heads := width / 64
-	g := &GGUF{Version: 3, KV: []KV{
-		{"general.architecture", "llama"}, {"llama.context_length", uint32(4096)}, {"llama.embedding_length", uint32(width)},
-		{"llama.block_count", uint32(layers)}, {"llama.feed_forward_length", uint32(ffn)}, {"llama.attention.head_count", uint32(heads)},
-		{"llama.attention.head_count_kv", uint32(max(1, heads/4))}, {"llama.attention.layer_norm_rms_epsilon", float32(1e-5)},
-		{"llama.rope.dimension_count", uint32(64)}, {"llama.rope.freq_base", float32(10000)}, {"llama.vocab_size", uint32(vocab)},
-		{"tokenizer.ggml.model", "no_vocab"},
+	g := &GGUF{KV: []gguf.KeyValue{
+		{Key: "general.architecture", Value: "llama"}, {Key: "llama.context_length", Value: uint32(4096)}, {Key: "llama.embedding_length", Value: uint32(width)},
+		{Key: "llama.block_count", Value: uint32(layers)}, {Key: "llama.feed_forward_length", Value: uint32(ffn)}, {Key: "llama.attention.head_count", Value: uint32(heads)},
+		{Key: "llama.attention.head_count_kv", Value: uint32(max(1, heads/4))}, {Key: "llama.attention.layer_norm_rms_epsilon", Value: float32(1e-5)},
+		{Key: "llama.rope.dimension_count", Value: uint32(64)}, {Key: "llama.rope.freq_base", Value: float32(10000)}, {Key: "llama.vocab_size", Value: uint32(vocab)},
+		{Key: "tokenizer.ggml.model", Value: "no_vocab"},
 	}}
 	matrix := func(name string, rows, columns int, scale float64) {
-		g.Tensors = append(g.Tensors, &Tensor{name, []uint64{uint64(columns), uint64(rows)}, F16, noise(r, rows*columns, scale/math.Sqrt(float64(columns)))})
+		g.Tensors = append(g.Tensors, &Tensor{name, []int{columns, rows}, F16, noise(r, rows*columns, scale/math.Sqrt(float64(columns)))})
 	}
 	norm := func(name string) {
 		data := make([]byte, 0, 4*width)
 		for range width {
 			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(1))
 		}
-		g.Tensors = append(g.Tensors, &Tensor{name, []uint64{uint64(width)}, F32, data})
+		g.Tensors = append(g.Tensors, &Tensor{name, []int{width}, F32, data})
 	}
 	matrix("token_embd.weight", vocab, width, math.Sqrt(float64(width)))
 	for i := range layers {
@@ -53,15 +55,19 @@ func Random(width, layers int) *GGUF {
 // noise is n f16 values of that deviation, drawn from a table: a generator's
 // full care would take longer than the model's run.
 func noise(r *rand.Rand, n int, deviation float64) []byte {
-	var table [4096]uint16
-	for i := range table {
-		table[i] = toF16(float32(r.NormFloat64() * deviation))
+	var values [4096]float32
+	for i := range values {
+		values[i] = float32(r.NormFloat64() * deviation)
+	}
+	table := make([]byte, 2*len(values))
+	if err := gguf.Quantize(F16, table, values[:]); err != nil {
+		panic(err) // the sizes fit
 	}
 	out := make([]byte, 2*n)
 	for i := 0; i < n; i += 4 {
 		bits := r.Uint64()
 		for k := i; k < min(n, i+4); k++ {
-			binary.LittleEndian.PutUint16(out[2*k:], table[bits&4095])
+			copy(out[2*k:2*k+2], table[2*(bits&4095):])
 			bits >>= 16
 		}
 	}
