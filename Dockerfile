@@ -35,8 +35,9 @@ RUN set -eu; \
 	export DEBIAN_FRONTEND=noninteractive; \
 	apt-get update -qq; \
 	apt-get install -y -qq --no-install-recommends g++ >/dev/null; \
-	gcc=$(dirname "$(g++ -print-libgcc-file-name)"); lib=$(dirname "$(g++ -print-file-name=crt1.o)"); triplet=$(g++ -dumpmachine); \
-	rm -rf "$gcc"/cc1 "$gcc"/lto1 "$gcc"/lto-wrapper "$gcc"/g++-mapper-server "$gcc"/plugin; \
+	exec=$(dirname "$(g++ -print-prog-name=cc1plus)"); gcc=$(dirname "$(g++ -print-libgcc-file-name)"); \
+	lib=$(dirname "$(g++ -print-file-name=crt1.o)"); triplet=$(g++ -dumpmachine); \
+	rm -rf "$exec"/cc1 "$exec"/lto1 "$exec"/lto-wrapper "$exec"/g++-mapper-server "$exec"/plugin "$gcc"/plugin; \
 	find "$gcc" -name '*.a' ! -name libgcc.a ! -name libgcc_eh.a -delete; \
 	find "$lib" -maxdepth 1 -name '*.a' ! -name libc_nonshared.a ! -name libpthread.a ! -name libdl.a -delete; \
 	rm -rf "$lib"/lib[ahltu]*san.so* "$lib"/libitm.so* "$lib"/libquadmath.so* "$lib"/libgprofng* "$lib"/gprofng; \
