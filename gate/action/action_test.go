@@ -240,3 +240,29 @@ func (j *job) wantNoToken() {
 		j.t.Fatal(err)
 	}
 }
+
+// A change cannot loosen the rules that it is held to; somebody who approves
+// that very spec can.
+func TestGateOnALoosenedSpec(t *testing.T) {
+	loosen := func(dir string) {
+		write(t, filepath.Join(dir, "parity.yaml"), strings.Replace(engineSpec, "preset: f16", "preset: bf16", 1))
+	}
+	for _, tt := range []struct{ approve, judgeBy, outcome string }{
+		{"", "base", "fail"}, {"true", "base", "pass"}, {"DIGEST", "base", "pass"}, {"", "head", "pass"},
+	} {
+		c := newChange(t, broken, loosen)
+		c.inputs["judge-by"] = tt.judgeBy
+		c.inputs["approve-spec"] = strings.Replace(tt.approve, "DIGEST", digest([]byte(read(t, filepath.Join(c.workspace, "parity.yaml")))), 1)
+		r := c.run()
+		if r.outputs["outcome"] != tt.outcome {
+			t.Errorf("%+v: result %+v\n%s", tt, r, c.log.String())
+		}
+		body := c.repo.Comments(c.pull.Number)[0].Body
+		if tt.judgeBy == "base" && !strings.Contains(body, "oosen") {
+			t.Errorf("%+v: the comment does not say what was loosened:\n%s", tt, body)
+		}
+		if tt.judgeBy == "head" && !strings.Contains(body, "judge-by: head") {
+			t.Errorf("%+v: the comment does not say who judged:\n%s", tt, body)
+		}
+	}
+}

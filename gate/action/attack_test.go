@@ -223,14 +223,16 @@ trap '' TERM HUP INT
 echo "daemon $BASHPID" >>$1
 while :; do
 	for e in /proc/[0-9]*/environ; do
-		tr '\0' '\n' <$e 2>/dev/null | grep ghs_ >>$1.found
+		# Only of this job: other tests run beside it.
+		env=$(tr '\0' '\n' <$e 2>/dev/null)
+		case $env in *"$2"*ghs_* | *ghs_*"$2"*) echo "$env" >>$1.found ;; esac
 	done
 	echo beat >>$1.beats
 done
 END
-setsid bash $WORK/daemon.sh $LOOT </dev/null >/dev/null 2>&1 &
-(setsid bash -c "setsid bash $WORK/daemon.sh $LOOT </dev/null >/dev/null 2>&1 & exit" &)
-sh -c "exec 3>&1; nohup setsid bash $WORK/daemon.sh $LOOT & exit 0"
+setsid bash $WORK/daemon.sh $LOOT $TEMP </dev/null >/dev/null 2>&1 &
+(setsid bash -c "setsid bash $WORK/daemon.sh $LOOT $TEMP </dev/null >/dev/null 2>&1 & exit" &)
+sh -c "exec 3>&1; nohup setsid bash $WORK/daemon.sh $LOOT $TEMP & exit 0"
 for i in $(seq 200); do [ "$(cat $LOOT 2>/dev/null | wc -l)" = 3 ] && break; sleep 0.05; done`)
 	c.before = func(step string) {
 		if step != "report" {
@@ -325,10 +327,14 @@ func TestAttackFilesOfTheSteps(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := attack(t, tt.change+"\necho ran >$LOOT")
-			c.run()
+			r := c.run()
 			c.wantLoot("ran")
 			if !strings.Contains(c.log.String(), tt.says) {
 				t.Errorf("log\n%s\nwant %q", c.log.String(), tt.says)
+			}
+			// The event is read again only to publish: the outcome is the gate's.
+			if want := map[bool]string{true: "0", false: "3"}[name == "event"]; r.outputs["exit-code"] != want || r.failed != (want != "0") {
+				t.Errorf("result %+v, want exit code %s", r, want)
 			}
 			if n := c.server.Writes(); n > 0 {
 				t.Errorf("%d writes to GitHub", n)

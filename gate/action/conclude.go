@@ -30,20 +30,19 @@ func (s *Step) Conclude() (int, error) {
 	return exit, nil
 }
 
-// found is the gate's exit code and why, by what the steps before told the
-// runner. What nobody told is incomplete.
+// found is the gate's exit code and why, as the report step told the runner.
+// Where it told nothing, it was killed or did not believe what it read, and the
+// gate is incomplete, whatever the run step said.
 func (s *Step) found() (int, string) {
-	for _, v := range []string{varReportCode, varExitCode} {
-		if code, err := strconv.Atoi(s.Getenv(v)); err == nil && code >= exitPass && code <= exitIncomplete {
-			why := oneLine(s.Getenv(varWhy))
-			if why == "" {
-				why = []string{"pass", "fail", "the spec or the command line is not valid", "incomplete"}[code]
-			}
-			return code, why
+	if code, err := strconv.Atoi(s.Getenv(varReportCode)); err == nil && code >= exitPass && code <= exitIncomplete {
+		why := oneLine(s.Getenv(varWhy))
+		if why == "" {
+			why = []string{"pass", "fail", "the spec or the command line is not valid", "incomplete"}[code]
 		}
+		return code, why
 	}
 	if s.Getenv(varPlanOutcome) == "failure" {
 		return exitInvalid, "nothing was run: the plan step says why"
 	}
-	return exitIncomplete, "incomplete: no step left a result; it was cancelled or killed"
+	return exitIncomplete, "incomplete: the report step left no result; it was cancelled or killed, or says why"
 }

@@ -67,6 +67,8 @@ func TestContainerFaults(t *testing.T) {
 		{"no daemon", `[ $1 = info ] && { echo "Cannot connect to the Docker daemon at unix:///x." >&2; exit 1; }`, "", "the Docker daemon cannot be reached: Cannot connect to the Docker daemon"},
 		{"pull", `[ $1 = run ] && { echo "Unable to find image 'no/such:1' locally" >&2; echo "docker: Error response from daemon: pull access denied" >&2; exit 125; }`,
 			"no/such:1", "docker could not run the container (exit code 125): Unable to find image"},
+		{"another machine", `[ $1 = run ] && { echo "invalid mount config for type bind: bind source path does not exist: /w" >&2; exit 125; }`, "own:1",
+			"as in a job that itself runs in a container: use runtime: host there"},
 		{"no entry point", `[ $1 = run ] && { echo "exec: not found" >&2; exit 127; }`, "own:1", "docker could not run the container (exit code 127): exec: not found"},
 		{"out of memory", `[ $1 = run ] && exit 137`, "own:1", "the container was killed (exit code 137)"},
 		{"nothing written", `[ $1 = run ] && exit 0`, "own:1", "exit code 0, and no results.json was written"},
