@@ -16,7 +16,7 @@ ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 # Packages that run no foreign program: the race detector is worth its cost here.
 RACE_PACKAGES := ./gate/trace ./gate/metric ./gate/spec ./gate ./report/... ./gate/cli
 
-.PHONY: build setup vet test unit test-race zoo lint gofmt staticcheck govulncheck actionlint fuzz docs bench clean
+.PHONY: build setup vet test unit test-race zoo lint gofmt staticcheck govulncheck actionlint fuzz docs pictures bench clean
 
 build: ## the program, in bin/
 	$(GO) build -trimpath -ldflags '-X github.com/paritygate/paritygate/gate/cli.version=$(VERSION)' -o bin/paritygate .
@@ -31,8 +31,9 @@ setup: ## what tests need, in the cache folder: engines, models, a Docker daemon
 vet:
 	$(GO) vet ./...
 
-test: lint unit test-race zoo ## everything: linters, every test, the planted bugs, short fuzzing; nothing is skipped
+test: lint unit test-race zoo ## everything: linters, every test, the planted bugs, short fuzzing, the pictures; nothing is skipped
 	$(MAKE) fuzz FUZZTIME=3s
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; bash testdata/pictures/render.sh "$$dir"
 
 unit: setup ## every test of every package
 	$(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./...
@@ -66,6 +67,9 @@ fuzz: ## each fuzz target for FUZZTIME
 
 docs: ## docs/cli.md, from the commands themselves
 	$(GO) test ./gate/cli -run '^TestDocs$$' -update
+
+pictures: ## the README's pictures of the comment, drawn by a browser
+	bash testdata/pictures/render.sh
 
 zoo: setup ## planted bugs: caught, placed, false alarms, beside other tools' rules
 	@py=$$(bash testdata/zoo/setup.sh); dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \

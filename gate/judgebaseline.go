@@ -40,6 +40,22 @@ func (c *Checkpoint) Measured(name string) (Value, bool) {
 	return v, ok
 }
 
+// lackingMessage says what a run lacks that requires a baseline; Why stands beside
+// it in every report.
+func lackingMessage(b *Baseline) string {
+	what := "none was found"
+	switch b.State {
+	case BaselineIncomparable:
+		what = "the nearest cannot be compared with"
+	case BaselineInvalid:
+		what = "it cannot be read"
+	}
+	if b.Store != "" {
+		what += " in " + b.Store
+	}
+	return "a baseline is required and " + what
+}
+
 // judgeBaseline says what the run as a whole lacks of a baseline.
 func judgeBaseline(v *Verdict, r *Result, s *spec.Spec) {
 	b := r.Baseline
@@ -57,7 +73,7 @@ func judgeBaseline(v *Verdict, r *Result, s *spec.Spec) {
 		add(RuleBaselineRequired, LevelIncomplete, "", "a baseline is required and none was looked for")
 	case b == nil:
 	case b.State != BaselineCompared && required:
-		add(RuleBaselineRequired, LevelIncomplete, "", fmt.Sprintf("a baseline is required and there is none to hold this run against (%s): %s", b.State, b.Why))
+		add(RuleBaselineRequired, LevelIncomplete, "", lackingMessage(b))
 	case b.State == BaselineInvalid:
 		add(RuleBaselineRequired, LevelWarn, "", "the baseline cannot be read: "+b.Why)
 	case b.State == BaselineCompared:

@@ -124,7 +124,8 @@ func (v *view) advice(say voice) []string {
 		out = append(out, "If the changes of the spec are meant, let a maintainer approve them, as is said above; the numbers are within the base branch's tolerances.")
 	}
 	if b := v.r.Baseline; b != nil && b.State != gate.BaselineCompared && slices.ContainsFunc(v.r.Findings, func(f gate.Finding) bool { return f.Rule == gate.RuleBaselineRequired }) {
-		out = append(out, "Make a baseline that this run can be held against: "+say.name("paritygate baseline update")+" on the branch, on this kind of machine.")
+		out = append(out, "Make a baseline that this run can be held against: "+say.name("paritygate baseline update")+", or the Action with "+say.name("mode: refresh")+
+			", on the branch that the change goes into and on this kind of machine.")
 	}
 	if out == nil {
 		out = append(out, "Make both engines run the same tokens and write the checkpoints that the spec requires, then run again.")
@@ -195,14 +196,18 @@ func (v *view) accept(say voice) string {
 		spec = say.name(v.r.Spec.Path)
 	}
 	var l *gate.AppliedLimit
-	if len(v.rows) > 0 && v.rows[0].check == nil {
+	if len(v.rows) > 0 && !v.rows[0].beyondLimits() {
 		l = v.rows[0].limit
 	}
 	judge := "; " + say.name("paritygate judge RESULTS.json --spec "+shellWord(orElse(v.r.Spec.Path, "parity.yaml"))) +
 		" shows the new verdict of a saved run without running an engine."
 	switch {
 	case l != nil && ofBaseline(l) && v.acceptance(say) != "":
-		return "if the change is meant, hold later runs against these numbers: " + v.acceptance(say) + "."
+		s := "if the change is meant, hold later runs against these numbers: " + v.acceptance(say)
+		if name, own := v.ownBreach(); own != nil {
+			s += fmt.Sprintf(". That moves the baseline alone: %s of %s is over the limit of %s as well", say.name(own.Metric), say.name(name), source(say, own.Source, own.Line))
+		}
+		return s + "."
 	case v.r.Spec.JudgedBy != "" && approval(say, v.r.Spec) != "":
 		return "if the changes of the spec are meant, let a maintainer approve them, as is said above."
 	case l != nil && l.Line > 0 && byBase(v.r.Spec, l):
@@ -215,6 +220,20 @@ func (v *view) accept(say voice) string {
 	}
 	return fmt.Sprintf("if the change is meant, add a rule for %s to %s of %s; the limit comes from %s%s",
 		say.name(l.Metric), say.name("tolerances.rules"), spec, origin(say, l), judge)
+}
+
+// ownBreach is the first failing limit that no baseline set, with its
+// checkpoint; nil where there is none.
+func (v *view) ownBreach() (checkpoint string, l *gate.AppliedLimit) {
+	for i := range v.r.Checkpoints {
+		c := &v.r.Checkpoints[i]
+		for j := range c.Limits {
+			if l := &c.Limits[j]; !l.Within && l.Level != gate.LevelWarn {
+				return c.Name, l
+			}
+		}
+	}
+	return "", nil
 }
 
 func orElse(s, otherwise string) string {

@@ -138,15 +138,18 @@ func (v *view) movedLine(say voice) string {
 		return "bit-identical to the baseline (" + same + ")"
 	}
 	parts := []string{same + " are bit-identical"}
-	if b.BitIdentical.Same == 0 {
+	switch b.BitIdentical.Same {
+	case 0:
 		parts = []string{"no checkpoint is bit-identical"}
+	case 1:
+		parts = []string{same + " is bit-identical"}
 	}
 	worst, best := v.extremes()
 	if worst != nil {
-		parts = append(parts, "most worse: "+v.moved(say, worst))
+		parts = append(parts, "worsened most: "+v.moved(say, worst))
 	}
 	if best != nil {
-		parts = append(parts, "most better: "+v.moved(say, best))
+		parts = append(parts, "improved most: "+v.moved(say, best))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -156,27 +159,27 @@ func (v *view) moved(say voice, d *gate.BaselineDelta) string {
 }
 
 // extremes are the judged measurements that moved most, for the worse and for
-// the better; nil where none did. What broke its limit comes first.
+// the better; nil where none did. What broke its limit comes first, by its use of
+// that limit, as in the table.
 func (v *view) extremes() (worst, best *gate.BaselineDelta) {
-	rank := func(d *gate.BaselineDelta) float64 {
-		info, _ := metric.Lookup(d.Metric)
-		x := float64(d.Share)
-		if info.Direction == metric.HigherIsBetter {
-			x = -x
+	worsened := func(d *gate.BaselineDelta) float64 {
+		if info, _ := metric.Lookup(d.Metric); info.Direction == metric.HigherIsBetter {
+			return -float64(d.Share)
 		}
-		if !d.Within {
-			x = math.Inf(1)
-		}
-		return x
+		return float64(d.Share)
 	}
 	for i := range v.r.Baseline.Deltas {
 		d := &v.r.Baseline.Deltas[i]
-		if d.Against == "" || d.Delta == 0 || math.IsNaN(rank(d)) {
-			continue
-		}
-		if x := rank(d); x > 0 && (worst == nil || x > rank(worst)) {
+		x := worsened(d)
+		switch {
+		case d.Against == "" || d.Delta == 0:
+		case !d.Within:
+			if worst == nil || worst.Within || useOfDelta(d) > useOfDelta(worst) {
+				worst = d
+			}
+		case x > 0 && (worst == nil || worst.Within && x > worsened(worst)):
 			worst = d
-		} else if x < 0 && (best == nil || x < rank(best)) {
+		case x < 0 && (best == nil || x < worsened(best)):
 			best = d
 		}
 	}

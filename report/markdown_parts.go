@@ -71,12 +71,18 @@ func (c *comment) tableRow(w row) string {
 			limit += " by " + w.limit.Source
 		}
 		limit += c.line(w.limit)
+		for _, s := range []*string{&base, &head, &limit, &moved, &use} {
+			*s = unbroken.Replace(*s)
+		}
 	}
-	if w.check != nil && (w.limit == nil || w.limit.Within || w.check.Level != "warn") {
+	if w.beyondLimits() {
 		what = escape(prefixRunes(w.check.Message, 120))
 	}
 	return fmt.Sprintf("| %s %s | %s | %s | %s | %s | %s | %s |\n", mark(w.cp.Status), name, what, base, head, limit, moved, use)
 }
+
+// unbroken keeps a number and its unit on one line of a narrow column.
+var unbroken = strings.NewReplacer(" %", "\u00a0%", " ×", "\u00a0×")
 
 // line names the spec's line of a limit, linked where that spec has an address.
 func (c *comment) line(l *gate.AppliedLimit) string {

@@ -74,7 +74,7 @@ func firstRun() *gate.Result {
 	r.Baseline = &gate.Baseline{State: gate.BaselineNone, Store: "branch:parity-baselines", Key: strings.Repeat("4b", 32), Why: why, Distance: -1,
 		AgeS: gate.Value(math.NaN()), Proposed: strings.Repeat("90", 32), Differences: []gate.BaselineDifference{}, Deltas: []gate.BaselineDelta{}, Missing: []string{}}
 	r.Findings = []gate.Finding{{Rule: gate.RuleBaselineRequired, Level: gate.LevelIncomplete, Position: -1, Message: "a baseline is required"}}
-	return finish(r, gate.Incomplete, "a baseline is required and there is none to hold this run against (none): "+why)
+	return finish(r, gate.Incomplete, "a baseline is required and none was found in branch:parity-baselines")
 }
 
 // otherGPU was measured elsewhere.

@@ -90,6 +90,12 @@ func worse(a, b row) bool {
 	return a.use > b.use
 }
 
+// beyondLimits says whether what a built-in check found stands worse than the
+// row's limit.
+func (w row) beyondLimits() bool {
+	return w.check != nil && (w.check.Level != "warn" || w.limit == nil || w.limit.Within)
+}
+
 func newRow(c *gate.Checkpoint, deltas []*gate.BaselineDelta) row {
 	w := row{cp: c, deltas: deltas, severity: severity(c.Status)}
 	limits := append(slices.Clone(c.Limits), baselineLimits(c, deltas)...)

@@ -70,7 +70,7 @@ func (v *view) firstReason(say voice, otherwise string) string {
 func (v *view) verdict(say voice, w row) string {
 	place := v.place(say, w.cp.Prompt, w.cp.Name)
 	switch {
-	case w.check != nil && (w.check.Level != "warn" || w.limit == nil || w.limit.Within):
+	case w.beyondLimits():
 		return place + ": " + say.prose(w.check.Message)
 	case w.limit != nil && !w.limit.Within:
 		if v.several() {

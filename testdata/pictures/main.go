@@ -2,7 +2,7 @@
 // and a real browser. It also says how far down the reader must look for what
 // decides, and fails when that is not on the first screen.
 //
-//	go run ./testdata/pictures -css github-markdown-light.css -out docs/images fail=out/results.json
+//	go run ./testdata/pictures -css github-markdown-light.css -out docs/images -head COMMIT fail=out/results.json
 package main
 
 import (
@@ -24,6 +24,7 @@ import (
 
 	"github.com/paritygate/paritygate/gate"
 	"github.com/paritygate/paritygate/report"
+	"github.com/paritygate/paritygate/report/github"
 )
 
 const (
@@ -44,6 +45,9 @@ func run() error {
 	css := flag.String("css", "", "github-markdown-light.css")
 	out := flag.String("out", "", "folder for the pictures")
 	browser := flag.String("browser", "chromium", "Chromium or Chrome")
+	source := gate.Source{Event: "pull_request", PullRequest: 1, RunID: 1, RunAttempt: 1}
+	flag.StringVar(&source.Repository, "repository", "acme/engine", "the repository, as OWNER/NAME")
+	flag.StringVar(&source.Head, "head", "", "the commit that was measured")
 	flag.Parse()
 	style, err := os.ReadFile(*css)
 	if err != nil {
@@ -58,7 +62,7 @@ func run() error {
 		if !ok {
 			return fmt.Errorf("%q: want NAME=RESULTS.json", arg)
 		}
-		if err := draw(*browser, string(style), *out, name, file); err != nil {
+		if err := draw(*browser, string(style), *out, name, file, source); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
 	}
@@ -66,7 +70,7 @@ func run() error {
 }
 
 // draw makes one picture and checks its first screen.
-func draw(browser, style, out, name, file string) error {
+func draw(browser, style, out, name, file string, source gate.Source) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
@@ -76,6 +80,7 @@ func draw(browser, style, out, name, file string) error {
 	if err != nil {
 		return err
 	}
+	r.Source = &source // as the Action sets it
 	dir, err := os.MkdirTemp("", "pictures-*")
 	if err != nil {
 		return err
@@ -97,8 +102,11 @@ func draw(browser, style, out, name, file string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := chromium(browser, dir, fmt.Sprintf("--window-size=%d,%d", width, seen.Height), "--force-device-scale-factor=1.5",
+	if _, err := chromium(browser, dir, fmt.Sprintf("--window-size=%d,%d", width, seen.Height), "--force-device-scale-factor=1.25",
 		"--screenshot="+picture, "file://"+page); err != nil {
+		return err
+	}
+	if err := shrink(picture); err != nil {
 		return err
 	}
 	fmt.Printf("%s: %d px high; verdict at %d, first divergence %d, table %d to %d, what to do %d\n",
@@ -149,13 +157,9 @@ func chromium(browser, dir string, args ...string) ([]byte, error) {
 // write puts the comment of r on a page that looks like a conversation.
 func write(page, style string, r *gate.Result) error {
 	var md, body bytes.Buffer
-	o := report.MarkdownOptions{}
-	if s := r.Source; s != nil {
-		o.Head = s.Head
-		if r.Spec.Path != "" {
-			o.SpecURL = "https://github.com/" + s.Repository + "/blob/" + s.Head + "/" + r.Spec.Path
-		}
-	}
+	owner, name, _ := strings.Cut(r.Source.Repository, "/")
+	event := &github.Event{Owner: owner, Repo: name, Head: r.Source.Head, ServerURL: "https://github.com"}
+	o := github.MarkdownOptions(event, github.Settings{SpecPath: r.Spec.Path}, r)
 	if err := report.Markdown(&md, r, o); err != nil {
 		return err
 	}
