@@ -143,7 +143,7 @@ func Newest(ctx context.Context, v store.View, prefix string) (map[string]*basel
 		if e.Commit == "" {
 			of = approved
 		}
-		if old := of[e.Key]; old == nil || d.Measured().After(old.Measured()) {
+		if old := of[e.Key]; old == nil || later(d, old) {
 			of[e.Key] = d
 		}
 	}
@@ -153,4 +153,13 @@ func Newest(ctx context.Context, v store.View, prefix string) (map[string]*basel
 		}
 	}
 	return commits, entries, nil
+}
+
+// later says which of two documents of a key is the newer. Within one second the
+// one that has seen more runs is.
+func later(a, b *baseline.Document) bool {
+	if c := a.Measured().Compare(b.Measured()); c != 0 {
+		return c > 0
+	}
+	return len(a.History) > len(b.History)
 }

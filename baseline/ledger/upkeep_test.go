@@ -101,7 +101,7 @@ func TestCollect(t *testing.T) {
 	}
 	w.accept(run{commit: "a", f: 1, day: 1, precision: "bf16"}) // a key of few
 	old, edge, late := run{commit: "feature", f: 2, day: 2}, run{commit: "feature", f: 3, day: 2}, run{commit: "feature", f: 4, day: 2}
-	w.approve(old, 1, 12) // before d was measured, on day 13
+	w.approve(old, 1, 12)                                 // before d was measured, on day 13
 	w.approve(run{commit: "feature", f: 5, day: 2}, 4, 9) // before a
 	w.approve(edge, 2, 13)
 	w.approve(late, 0, 20)
