@@ -177,7 +177,7 @@ func TestExplain(t *testing.T) {
 			w.WriteHeader(422)
 			_ = json.NewEncoder(w).Encode(map[string]any{"message": "Validation\nFailed\x1b[31m", "errors": []map[string]string{{"resource": "IssueComment", "field": "body", "code": "unprocessable"}, {}, {}, {}, {}}})
 		}, "GitHub answered 422 Unprocessable Entity to GET /repos/o/r/thing: Validation Failed [31m; IssueComment body unprocessable ; ; and 2 more"},
-		{answer(http.StatusNotImplemented, "told "+testToken+" by somebody"), "GitHub answered 501 " + http.StatusText(501) + " to GET /repos/o/r/thing: told *** by somebody"},
+		{answer(http.StatusNotImplemented, "told "+testToken+" by somebody"), "GitHub answered 501 " + http.StatusText(http.StatusNotImplemented) + " to GET /repos/o/r/thing: told *** by somebody"},
 		{redirect(302, "https://else.example/x"), "GitHub sends this request on to else.example, which does not get the token"},
 		{answer(404, long), "GitHub answered 404 Not Found to GET /repos/o/r/thing: " + long[:maxExplained-56] + "…"},
 	}
