@@ -55,6 +55,10 @@ func (a *Asker) ask(ctx context.Context, r *gate.Result, p baseline.Provenance, 
 		why, err := a.whyNone(ctx, v)
 		none.Why = sentences(why, unread)
 		return none, err
+	case !f.Document.Key.SameSubject(key) && !slices.ContainsFunc(r.Checkpoints, func(c gate.Checkpoint) bool { return c.Rows > 0 }):
+		// What tells its baseline comes from the traces, too: nothing differs, it is not known.
+		none.Why = sentences("this run measured nothing that could be held against a baseline", unread)
+		return none, nil
 	case !f.Document.Key.SameSubject(key):
 		none.Why = sentences(fmt.Sprintf("no baseline is stored for what this run measured: the nearest, of %s, is of another: %s",
 			short(f.Document.Provenance.Commit), differences(f.Document.Key.Differences(key))), unread)

@@ -126,6 +126,19 @@ func TestAskCompares(t *testing.T) {
 	}
 }
 
+// A run whose candidate crashed does not claim to be of other prompts or engines.
+func TestAskOfNothing(t *testing.T) {
+	w := newWorld(t)
+	w.accept(run{commit: "a", f: 1, day: 1})
+	x := run{commit: "head", f: 1, day: 2}
+	r := x.result()
+	r.Prompts[0].SHA256, r.Engines.Candidate, r.Checkpoints = "", gate.EngineInfo{Adapter: "exec", Failure: "crashed"}, nil
+	a := &Asker{Ledger: w.Ledger, Lineage: line("a"), Provenance: func(*gate.Result) baseline.Provenance { return x.provenance() }}
+	if b := a.Ask(context.Background(), r); b.State != gate.BaselineNone || b.Why != "this run measured nothing that could be held against a baseline" || b.Proposed != "" {
+		t.Errorf("%s, %q, proposed %q", b.State, b.Why, b.Proposed)
+	}
+}
+
 // A store that does not answer is invalid, never without a baseline.
 func TestAskUnreadable(t *testing.T) {
 	w := newWorld(t)

@@ -225,8 +225,9 @@ func (s *search) distance(a lineage.Ancestor) int {
 	return a.Distance
 }
 
-// nearestOther is the nearest document of another key, to say what differs. One
-// that is damaged is no help and no harm.
+// nearestOther is the nearest document of another key, to say what differs: of the
+// same engines, weights and prompts if there is one, else of the fewest
+// differences. One that is damaged is no help and no harm.
 func nearestOther(ctx context.Context, v store.View, q Question, entries []Entry) (*Found, error) {
 	if q.Lineage == nil {
 		return nil, nil
@@ -236,8 +237,13 @@ func nearestOther(ctx context.Context, v store.View, q Question, entries []Entry
 		byCommit[e.Commit] = append(byCommit[e.Commit], e)
 	}
 	var other *Found
+	least := 0
+	seen := map[string]bool{} // a key differs at one commit as it does at another
 	for _, a := range q.Lineage.Ancestors {
 		for _, e := range byCommit[a.Commit] {
+			if seen[e.Key] {
+				continue
+			}
 			d, err := Read(ctx, v, e)
 			if isDamaged(err) || errors.Is(err, fs.ErrNotExist) {
 				continue
@@ -245,12 +251,13 @@ func nearestOther(ctx context.Context, v store.View, q Question, entries []Entry
 			if err != nil {
 				return nil, err
 			}
+			seen[e.Key] = true
 			f := &Found{e, d, a.Distance}
 			if d.Key.SameSubject(q.Key) {
 				return f, nil
 			}
-			if other == nil {
-				other = f
+			if n := len(d.Key.Differences(q.Key)); other == nil || n < least {
+				other, least = f, n
 			}
 		}
 	}

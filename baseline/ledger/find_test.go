@@ -119,6 +119,11 @@ func TestFind(t *testing.T) {
 			w.accept(run{commit: "b", f: 1, day: 1, prompts: "sonnet"})
 			w.accept(run{commit: "a", f: 1, day: 1, prompts: "ode"})
 		}, head, 0, []string{"b", "a"}, at(run{commit: "b", f: 1, day: 1, prompts: "sonnet"}), 0},
+		{"of other keys, that of the fewest differences", func(w *world) {
+			w.accept(run{commit: "b", f: 1, day: 1, prompts: "sonnet", precision: "bf16"})
+			w.accept(run{commit: "a", f: 1, day: 1, prompts: "ode"})
+			w.accept(run{commit: "c", f: 1, day: 1, prompts: "sonnet", precision: "bf16"})
+		}, head, 0, []string{"b", "a", "c"}, at(run{commit: "a", f: 1, day: 1, prompts: "ode"}), 1},
 		{"an approval of another key", func(w *world) { w.approve(run{commit: "feature", f: 3, day: 4, precision: "bf16"}, 12, 5) }, head, 12, []string{"feature"}, none, 0},
 		{"another driver is the same key", func(w *world) { w.accept(run{commit: "a", f: 1, day: 1, driver: "570"}) }, head, 0, []string{"a"}, at(a), 0},
 	} {

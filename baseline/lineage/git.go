@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -39,9 +40,26 @@ func (g *Git) git(ctx context.Context, dir string, args ...string) (string, erro
 		return "", context.Cause(ctx)
 	}
 	if err != nil {
-		return string(out), &gitError{args[0], strings.TrimSpace(stderr.String()), err}
+		return string(out), &gitError{verb(args), firstLine(stderr.String()), err}
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// verb is what git was told to do, behind its settings.
+func verb(args []string) string {
+	for len(args) > 2 && args[0] == "-c" {
+		args = args[2:]
+	}
+	return args[0]
+}
+
+var userInfo = regexp.MustCompile(`(https?://)[^/@\s']*@`)
+
+// firstLine is what git says that is wrong, without users and passwords of
+// addresses; behind it stand hints.
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return userInfo.ReplaceAllString(line, "$1")
 }
 
 // gitError is a git command that failed.
@@ -157,6 +175,9 @@ func (g *Git) has(ctx context.Context, dir, commit string) bool {
 	return err == nil
 }
 
+// ErrUnknown is wrapped by errors of names that nobody knows.
+var ErrUnknown = errors.New("no commit or branch, neither of the checkout nor")
+
 // Commit is the full hash of a commit or branch. A branch that the checkout does
 // not know, as one of depth 1, is looked up at the remote.
 func (g *Git) Commit(ctx context.Context, name string) (string, error) {
@@ -180,7 +201,7 @@ func (g *Git) Commit(ctx context.Context, name string) (string, error) {
 	case err != nil && exitCode(err) != 2:
 		return "", fmt.Errorf("%s is no commit or branch of the checkout, and its remote %s does not answer: %w", name, remote, err)
 	case !hash.MatchString(sha):
-		return "", fmt.Errorf("%s is no commit or branch, neither of the checkout nor of its remote %s", name, remote)
+		return "", fmt.Errorf("%s is %w of its remote %s", name, ErrUnknown, remote)
 	}
 	return sha, nil
 }

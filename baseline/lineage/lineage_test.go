@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -183,5 +184,47 @@ func TestHead(t *testing.T) {
 	}
 	if _, dirty, err := g.Head(context.Background()); !dirty || err != nil {
 		t.Errorf("a changed file: %v, %v", dirty, err)
+	}
+}
+
+// A branch that the checkout does not know is looked up at the remote; a name that
+// nobody knows, and a remote that does not answer, are told apart.
+func TestShallowBranches(t *testing.T) {
+	r := history(t)
+	clone := filepath.Join(t.TempDir(), "clone")
+	r.git("clone", "-q", "--depth=1", "--branch=feature", "file://"+r.dir, clone)
+	for _, base := range []string{"main", "origin/main", "refs/remotes/origin/main", "refs/heads/main"} {
+		if l := of(t, &Git{Dir: clone}, base, r.commits["y"]); r.names(l) != "b a" || l.Note != "" {
+			t.Errorf("into %s: %s, %q", base, r.names(l), l.Note)
+		}
+	}
+	g := &Git{Dir: clone}
+	defer g.Close()
+	if sha, err := g.Commit(context.Background(), "HEAD"); err != nil || sha != r.commits["y"] {
+		t.Errorf("HEAD is %s, %v", sha, err)
+	}
+	if tree, err := g.Tree(context.Background(), r.commits["y"]); err != nil || tree != r.git("rev-parse", "feature^{tree}") || g.graph != "" {
+		t.Errorf("tree %s, %v; fetched into %q", tree, err, g.graph)
+	}
+	if tree, err := g.Tree(context.Background(), r.commits["x"]); err != nil || tree != r.git("rev-parse", "feature~1^{tree}") {
+		t.Errorf("tree of a commit that is not here %s, %v", tree, err)
+	}
+	_, err := Of(context.Background(), g, "nowhere", r.commits["y"])
+	if !errors.Is(err, ErrUnknown) || !strings.HasSuffix(err.Error(), "nowhere is no commit or branch, neither of the checkout nor of its remote origin") {
+		t.Errorf("an unknown name: %v", err)
+	}
+	(&repo{t: t, dir: clone}).git("remote", "set-url", "origin", "file:///nowhere")
+	_, err = Of(context.Background(), g, "other", r.commits["y"])
+	if err == nil || errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "its remote origin does not answer: git ls-remote: ") {
+		t.Errorf("a remote that is gone: %v", err)
+	}
+	(&repo{t: t, dir: clone}).git("remote", "set-url", "origin", "http://user:secret@127.0.0.1:1/repo.git")
+	_, err = Of(context.Background(), &Git{Dir: clone}, "", r.commits["y"])
+	if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "origin does not give more: git fetch: fatal: unable to access 'http://127.0.0.1:1/repo.git/'") {
+		t.Errorf("an address with a password: %v", err)
+	}
+	// What it once had to fetch it does not need for what is here.
+	if l, err := Of(context.Background(), &Git{Dir: r.dir, graph: t.TempDir()}, "main", r.commits["y"]); err != nil || r.names(l) != "b a" {
+		t.Errorf("a whole checkout: %v", err)
 	}
 }

@@ -144,8 +144,10 @@ func (f *heldFlags) noted(ctx context.Context) func(*ledger.Standing, error) (*l
 			return s, nil
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case f.base != "":
+		case f.base != "" && errors.Is(err, lineage.ErrUnknown):
 			return nil, fmt.Errorf("--base %s: %w", f.base, err)
+		case f.base != "":
+			return nil, incomplete("--base %s: %w", f.base, err)
 		}
 		if s == nil {
 			s = &ledger.Standing{}
