@@ -196,34 +196,20 @@ func (k *commenter) missed(err error) error {
 // list reads all pages of comments and keeps those that this gate wrote, oldest
 // first.
 func (k *commenter) list(ctx context.Context) ([]ownComment, error) {
-	ev := k.c.ev
-	opt := &gh.IssueListCommentsOptions{ListOptions: gh.ListOptions{PerPage: pageSize}}
 	var own []ownComment
-	for range maxPages {
-		page, resp, err := k.c.api.Issues.ListComments(ctx, ev.Owner, ev.Repo, ev.PullRequest, opt)
-		if err != nil {
-			return nil, err
+	err := k.c.comments(ctx, k.c.ev.PullRequest, func(m *gh.IssueComment) {
+		state, ours := parseSticky(m.GetBody(), k.marker)
+		if ours && m.GetID() != 0 && strings.EqualFold(m.GetUser().GetLogin(), k.author) {
+			own = append(own, ownComment{m.GetID(), m.GetHTMLURL(), m.GetBody(), state})
 		}
-		if page == nil {
-			// Nothing at all is no list: to take it for an empty one would make
-			// a second comment.
-			return nil, errors.New("GitHub's list of comments came back empty")
-		}
-		for _, m := range page {
-			state, ours := parseSticky(m.GetBody(), k.marker)
-			if ours && m.GetID() != 0 && strings.EqualFold(m.GetUser().GetLogin(), k.author) {
-				own = append(own, ownComment{m.GetID(), m.GetHTMLURL(), m.GetBody(), state})
-			}
-		}
-		if resp.NextPage == 0 {
-			slices.SortFunc(own, func(a, b ownComment) int { return int(min(max(a.id-b.id, -1), 1)) })
-			// A comment that went away between two pages moves others across
-			// their border, so that one may be listed twice, or not at all.
-			return slices.CompactFunc(own, func(a, b ownComment) bool { return a.id == b.id }), nil
-		}
-		opt.Page = resp.NextPage
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, errTooMany
+	slices.SortFunc(own, func(a, b ownComment) int { return int(min(max(a.id-b.id, -1), 1)) })
+	// A comment that went away between two pages moves others across their
+	// border, so that one may be listed twice, or not at all.
+	return slices.CompactFunc(own, func(a, b ownComment) bool { return a.id == b.id }), nil
 }
 
 // newerHead is the pull request's head when that is not what was judged.

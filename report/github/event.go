@@ -148,6 +148,12 @@ type payload struct {
 	After   json.RawMessage `json:"after"`
 	Ref     json.RawMessage `json:"ref"`
 	Deleted json.RawMessage `json:"deleted"`
+
+	// Of a comment or a label.
+	Action  json.RawMessage `json:"action"`
+	Comment json.RawMessage `json:"comment"`
+	Label   json.RawMessage `json:"label"`
+	Sender  json.RawMessage `json:"sender"`
 }
 
 type repository struct {
@@ -201,7 +207,9 @@ func (ev *Event) fill(p *payload, getenv func(string) string) error {
 	case ev.Name == "issue_comment":
 		err = ev.fillComment(p, getenv)
 	case p.PullRequest != nil: // pull_request, pull_request_target, pull_request_review, …
-		err = ev.fillPullRequest(p.PullRequest)
+		if err = ev.fillPullRequest(p.PullRequest); err == nil {
+			err = ev.fillLabelled(p)
+		}
 	case strings.HasPrefix(ev.Name, "pull_request"):
 		err = errors.New("pull_request is missing")
 	default: // schedule, workflow_dispatch and all others
@@ -300,7 +308,7 @@ func (ev *Event) fillComment(p *payload, getenv func(string) string) error {
 	for _, l := range p.Issue.Labels {
 		ev.Labels = append(ev.Labels, l.Name)
 	}
-	return nil
+	return ev.fillCommand(p)
 }
 
 // check refuses what no event of GitHub holds.

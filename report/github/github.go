@@ -32,6 +32,8 @@ type Event struct {
 	ServerURL string // https://github.com, or an Enterprise server's
 	APIURL    string // https://api.github.com, or an Enterprise server's
 	Labels    []string
+	// Approval is what this very comment or label asks for, nil for nothing.
+	Approval *Approval
 
 	// sourcePulls are the pull requests of this repository that a workflow_run
 	// names itself; none for a fork's.
