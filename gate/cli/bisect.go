@@ -120,6 +120,7 @@ func (w *walker) load() (dir string, err error) {
 	if w.s, err = loadSpec(w.f.spec); err != nil {
 		return "", err
 	}
+	w.s = mayBeFirst(w.s) // commits are held against one another, not against a baseline
 	if w.data, err = os.ReadFile(w.f.spec); err != nil {
 		return "", err
 	}
