@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"gopkg.in/yaml.v3"
 )
 
 // TestDocs runs the examples of README.md and docs: every code block marked
@@ -192,5 +195,163 @@ func TestDocPatterns(t *testing.T) {
 	}
 	if !bytes.Contains(consoleBlock.Find([]byte("x\n```console\n$ a\n```\n")), []byte("$ a")) {
 		t.Error("no block found")
+	}
+}
+
+// yamlBlock matches a fenced block marked yaml.
+var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")
+
+// workflow is what TestDocWorkflows looks at of a workflow to paste.
+type workflow struct {
+	On          any            `yaml:"on"`
+	Permissions map[string]any `yaml:"permissions"`
+	Jobs        map[string]struct {
+		Permissions map[string]string `yaml:"permissions"`
+		Steps       []struct {
+			Uses string         `yaml:"uses"`
+			With map[string]any `yaml:"with"`
+		} `yaml:"steps"`
+	} `yaml:"jobs"`
+}
+
+// TestDocWorkflows holds the workflows of README.md and docs to actionlint, to the
+// inputs of action.yml and to what the docs say of credentials and pins.
+func TestDocWorkflows(t *testing.T) {
+	files, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inputs := actionInputs(t)
+	dir, modes := t.TempDir(), []string{}
+	var lint []string
+	for _, file := range append(files, "README.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, block := range yamlBlock.FindAllSubmatch(text, -1) {
+			var w workflow
+			if err := yaml.Unmarshal(block[1], &w); err != nil || w.Jobs == nil {
+				continue // a spec, or a part of one
+			}
+			at := fmt.Sprintf("%s, yaml block %d", file, i+1)
+			mode, err := w.check(inputs)
+			if err != nil {
+				t.Errorf("%s: %v", at, err)
+			}
+			modes = append(modes, mode)
+			name := filepath.Join(dir, strings.NewReplacer("/", "-", ".md", "").Replace(file)+fmt.Sprintf("-%d.yml", i+1))
+			if err := os.WriteFile(name, block[1], 0o644); err != nil {
+				t.Fatal(err)
+			}
+			lint = append(lint, name)
+		}
+	}
+	for _, mode := range []string{"gate", "refresh", "report"} {
+		if !slices.Contains(modes, mode) {
+			t.Errorf("no workflow shows mode %s", mode)
+		}
+	}
+	actionlint(t, dir, lint)
+}
+
+// check holds a workflow to the Action, and returns the mode that it uses.
+func (w *workflow) check(inputs map[string]bool) (mode string, err error) {
+	if w.Permissions == nil || len(w.Permissions) > 0 {
+		err = errors.New("want permissions: {} for the workflow, and more for each job")
+	}
+	for job, j := range w.Jobs {
+		if len(j.Permissions) == 0 {
+			err = errors.Join(err, fmt.Errorf("job %s has no permissions", job))
+		}
+		for _, s := range j.Steps {
+			switch name, ref, _ := strings.Cut(s.Uses, "@"); {
+			case name == "paritygate/paritygate":
+				mode = "gate"
+				if m, ok := s.With["mode"]; ok {
+					mode = fmt.Sprint(m)
+				}
+				for input := range s.With {
+					if !inputs[input] {
+						err = errors.Join(err, fmt.Errorf("action.yml has no input %s", input))
+					}
+				}
+			case s.Uses != "" && !regexp.MustCompile(`^[0-9a-f]{40}$`).MatchString(ref):
+				err = errors.Join(err, fmt.Errorf("%s is not pinned to a commit", s.Uses))
+			case name == "actions/checkout" && s.With["persist-credentials"] != false:
+				err = errors.Join(err, errors.New("the checkout keeps its token where engines see it"))
+			}
+		}
+	}
+	if mode == "" {
+		err = errors.Join(err, errors.New("no step uses the Action"))
+	}
+	return mode, err
+}
+
+// actionInputs are the names of action.yml's inputs.
+func actionInputs(t *testing.T) map[string]bool {
+	t.Helper()
+	data, err := os.ReadFile("action.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a struct {
+		Inputs map[string]any `yaml:"inputs"`
+	}
+	if err := yaml.Unmarshal(data, &a); err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]bool{}
+	for name := range a.Inputs {
+		out[name] = true
+	}
+	return out
+}
+
+// actionlint runs the linter that the Makefile names.
+func actionlint(t *testing.T, dir string, files []string) {
+	t.Helper()
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^ACTIONLINT := (\S+)$`).FindSubmatch(makefile)
+	if m == nil {
+		t.Fatal("Makefile names no ACTIONLINT")
+	}
+	config := filepath.Join(dir, "actionlint.yaml")
+	if err := os.WriteFile(config, []byte("self-hosted-runner: {labels: [gpu]}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", append([]string{"run", string(m[1]), "-no-color", "-config-file", config}, files...)...).CombinedOutput()
+	if err != nil {
+		t.Errorf("actionlint: %v\n%s", err, out)
+	}
+}
+
+// TestDocWorkflowChecks: a workflow that would not work, or not be safe, must not
+// pass.
+func TestDocWorkflowChecks(t *testing.T) {
+	good := "permissions: {}\njobs: {j: {permissions: {contents: read}, steps: [{uses: 'actions/checkout@" + strings.Repeat("a", 40) +
+		"', with: {persist-credentials: false}}, {uses: paritygate/paritygate@v1, with: {mode: refresh}}]}}"
+	for _, tt := range []struct{ old, new, want string }{
+		{"", "", ""},
+		{"mode:", "mood:", "no input mood"},
+		{"permissions: {}", "permissions: {contents: write}", "want permissions: {}"},
+		{"permissions: {}\n", "", "want permissions: {}"},
+		{"permissions: {contents: read}, ", "", "job j has no permissions"},
+		{strings.Repeat("a", 40), "v7", "not pinned"},
+		{"persist-credentials: false", "depth: 0", "keeps its token"},
+		{"paritygate/paritygate@v1", "acme/other@" + strings.Repeat("a", 40), "no step uses"},
+	} {
+		var w workflow
+		if err := yaml.Unmarshal([]byte(strings.Replace(good, tt.old, tt.new, 1)), &w); err != nil {
+			t.Fatal(err)
+		}
+		mode, err := w.check(map[string]bool{"mode": true})
+		if tt.want == "" && (err != nil || mode != "refresh") || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%q for %q: mode %q, error %v, want %q", tt.new, tt.old, mode, err, tt.want)
+		}
 	}
 }
