@@ -14,10 +14,11 @@ func (a *app) actionCommand() *cobra.Command {
 		Use:   "action",
 		Short: "The steps of the GitHub Action",
 		Long: `The steps of the GitHub Action, as action.yml runs them one after the other:
-plan reads the event, the inputs and the base branch's spec; run runs the
-engines, in a container or on the host, without any token; report publishes what
-results.json says and runs no engine; conclude exits as the gate found. They read
-the runner's environment and the Action's inputs, and take no flags.`,
+plan reads the event, the inputs, the base branch's spec and the baselines; run
+runs the engines, in a container or on the host, without any token; report
+publishes what results.json says and runs no engine; conclude exits as the gate
+found. They read the runner's environment and the Action's inputs, and take no
+flags.`,
 		Example: `  paritygate action image .
   docker build --build-arg BASE=my/cuda:13 --tag "$(paritygate action image .)" .`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,9 +43,10 @@ the runner's environment and the Action's inputs, and take no flags.`,
 	}
 	step("plan", "Read the event, the inputs and the base branch's spec",
 		`Reads GITHUB_EVENT_PATH and the Action's inputs, refuses what must not be run, and
-writes plan.json and the base branch's spec into a private folder below
-RUNNER_TEMP. It sees the token, to ask GitHub for that spec, and runs nothing of
-the change. Exits 2 with every mistake in the inputs.`,
+writes plan.json, the base branch's spec and the baselines that the run may be
+held against into a private folder below RUNNER_TEMP. It sees the token, to ask
+GitHub for them, and runs nothing of the change. Exits 2 with every mistake in
+the inputs.`,
 		func(ctx context.Context, s *action.Step) (int, error) { return s.Plan(ctx) })
 	step("run", "Run the engines, without any token",
 		`Runs the engines of the plan in a container or on the host, and writes
@@ -54,8 +56,10 @@ variables of the job that are named like secrets.`,
 		func(ctx context.Context, s *action.Step) (int, error) { return s.Run(ctx) })
 	step("report", "Draw and publish the reports",
 		`Reads results.json, draws the reports into a folder that no engine saw, and
-writes comment, status, check run, summary, annotations and outputs. What fails
-here is said and changes neither the outcome nor the exit code.`,
+writes comment, status, check run, summary, annotations and outputs. What cannot
+be published is said and changes neither the outcome nor the exit code. In mode
+refresh a run that passes is kept as the baseline of its commit; where it cannot
+be kept, the exit code is 3.`,
 		func(ctx context.Context, s *action.Step) (int, error) { return s.Report(ctx) })
 	step("conclude", "Exit as the gate found",
 		`Exits 0, 1, 2 or 3 as the gate found, as far as the input fail-on lets it, and
@@ -85,8 +89,7 @@ under this name, from another base if need be.`,
 	}
 }
 
-// actionStep is the process as the Action's steps see it. No baseline store is
-// wired yet, so mode refresh is refused.
+// actionStep is the process as the Action's steps see it.
 func (a *app) actionStep() *action.Step {
 	return &action.Step{Stdout: a.Stdout, Stderr: a.Stderr, Getenv: a.Getenv, Version: currentVersion()}
 }

@@ -32,13 +32,13 @@ func (a *app) baselineUpdate() *cobra.Command {
 		Long: `Runs the gate of a spec on the commit that is checked out and, if it passes, keeps
 what it measured as that commit's baseline. With --runs the gate runs several
 times, and the spread of each measurement is kept, too. With --from nothing is
-run: a run of before, whose folder --out it names, is judged once more, by the
-spec as it is and against the store as it is, and kept for the commit that it was
-of.
+run: an earlier run, whose reports lie in that folder, is judged once more, by
+the spec and against the store as they are now, and kept for the commit that it
+measured.
 
 A run that fails or is incomplete is refused, and the store stays as it is; the
-exit code is the run's. That there is no baseline yet refuses nothing. Any number
-of updates may write to a store at once.`,
+exit code is the run's. That there is no baseline yet is no reason to refuse. Any
+number of updates may write to a store at once.`,
 		Example: `  paritygate baseline update
   paritygate baseline update --runs 5
   paritygate run --out out && paritygate baseline update --from out`,

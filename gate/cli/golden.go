@@ -44,8 +44,8 @@ func (a *app) goldenPush() *cobra.Command {
 		Use:   "push NAME TRACE...",
 		Short: "Send traces to a registry and print their name by digest",
 		Long: `Sends traces, one a prompt and called PROMPT.safetensors, to a registry under a
-tag, and prints the name by digest that a spec writes: the same traces have the
-same. Each trace is read and checked first.`,
+tag, and prints their name by digest, for the spec: the same traces have the same
+name. Each trace is read and checked first.`,
 		Example: `  paritygate capture --spec parity.yaml --engine reference --prompt-name haiku --out golden/haiku.safetensors
   paritygate baseline golden push oci:ghcr.io/acme/golden:v1 golden/*.safetensors`,
 		Args: cobra.ArbitraryArgs,
