@@ -80,12 +80,15 @@ type damagedEntry struct {
 
 func newSearch(ctx context.Context, v store.View, q Question, entries []Entry) (*search, error) {
 	s := &search{q: q, view: v, byCommit: map[string]Entry{}}
+	var approved []Entry
 	for _, e := range entries {
 		if e.Commit != "" {
 			s.byCommit[e.Commit] = e
-			continue
+		} else {
+			approved = append(approved, e)
 		}
-		d, err := Read(ctx, v, e)
+	}
+	return s, ReadAll(ctx, v, approved, func(e Entry, d *baseline.Document, err error) error {
 		var bad *Damaged
 		switch {
 		case err == nil:
@@ -93,10 +96,10 @@ func newSearch(ctx context.Context, v store.View, q Question, entries []Entry) (
 		case errors.As(err, &bad):
 			s.damaged = append(s.damaged, damagedEntry{e, bad})
 		case !errors.Is(err, fs.ErrNotExist): // else it was removed since
-			return nil, err
+			return err
 		}
-	}
-	return s, nil
+		return nil
+	})
 }
 
 // find looks among the entries of the run's own key.

@@ -116,6 +116,30 @@ func Read(ctx context.Context, v store.View, e Entry) (*baseline.Document, error
 	if err != nil {
 		return nil, err
 	}
+	return e.document(data)
+}
+
+// ReadAll reads many documents, in the order of entries, and tells each of every
+// one, or why it cannot be read, as Read does. Where each returns an error reading
+// ends with that.
+func ReadAll(ctx context.Context, v store.View, entries []Entry, each func(Entry, *baseline.Document, error) error) error {
+	paths := make([]string, len(entries))
+	for i, e := range entries {
+		paths[i] = e.Path
+	}
+	i := -1
+	return store.ReadAll(ctx, v, paths, func(_ string, data []byte, err error) error {
+		i++
+		if err != nil {
+			return each(entries[i], nil, err)
+		}
+		d, err := entries[i].document(data)
+		return each(entries[i], d, err)
+	})
+}
+
+// document reads what lies at an entry's place.
+func (e Entry) document(data []byte) (*baseline.Document, error) {
 	d, err := baseline.Parse(data, e.Path)
 	if err != nil {
 		return nil, &Damaged{e.Path, withoutName(err)}

@@ -28,16 +28,20 @@ func (l *Ledger) Verify(ctx context.Context) (right int, damaged []*Damaged, err
 	for _, p := range strange {
 		damaged = append(damaged, &Damaged{p, errors.New("this is no baseline's place")})
 	}
-	for _, e := range entries {
+	err = ReadAll(ctx, v, entries, func(_ Entry, _ *baseline.Document, err error) error {
 		var bad *Damaged
-		switch _, err := Read(ctx, v, e); {
+		switch {
 		case err == nil:
 			right++
 		case errors.As(err, &bad):
 			damaged = append(damaged, bad)
 		case !errors.Is(err, fs.ErrNotExist): // else it was removed since
-			return 0, nil, err
+			return err
 		}
+		return nil
+	})
+	if err != nil {
+		return 0, nil, err
 	}
 	slices.SortFunc(damaged, func(a, b *Damaged) int { return strings.Compare(a.Path, b.Path) })
 	return right, damaged, nil
@@ -70,6 +74,19 @@ func (l *Ledger) Collect(ctx context.Context, keep int, dry bool) ([]string, err
 	return removed, err
 }
 
+// readable reads what is neither damaged nor was removed since.
+func readable(ctx context.Context, v store.View, entries []Entry, each func(Entry, *baseline.Document)) error {
+	return ReadAll(ctx, v, entries, func(e Entry, d *baseline.Document, err error) error {
+		switch {
+		case err == nil:
+			each(e, d)
+		case !isDamaged(err) && !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+		return nil
+	})
+}
+
 // dated is an entry with the time of its measurement or approval.
 type dated struct {
 	Entry
@@ -83,23 +100,18 @@ func surplusOf(ctx context.Context, v store.View, keep int) ([]string, error) {
 		return nil, err
 	}
 	commits, approved := map[string][]dated{}, map[string][]dated{}
-	for _, e := range entries {
-		d, err := Read(ctx, v, e)
-		if isDamaged(err) || errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
+	if err := readable(ctx, v, entries, func(e Entry, d *baseline.Document) {
 		if e.Commit != "" {
 			commits[e.Key] = append(commits[e.Key], dated{e, d.Measured()})
-			continue
+			return
 		}
 		at, err := time.Parse(time.RFC3339, d.Anchor.Date)
 		if err != nil {
 			at = d.Measured()
 		}
 		approved[e.Key] = append(approved[e.Key], dated{e, at})
+	}); err != nil {
+		return nil, err
 	}
 	var out []string
 	for key, list := range commits {

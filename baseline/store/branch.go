@@ -279,23 +279,12 @@ func (v *commitView) Read(ctx context.Context, p string) ([]byte, error) {
 	if v.sha == "" {
 		return nil, notExist(v.b.name, p)
 	}
-	out, err := v.b.repo.run(ctx, nil, nil, "ls-tree", "-z", "-l", v.sha, "--", ":(literal)"+p)
-	if err != nil {
-		return nil, v.b.failed(err)
-	}
-	var mode, kind, object string
-	var size int64
-	if n, _ := fmt.Sscanf(string(out), "%s %s %s %d", &mode, &kind, &object, &size); n != 4 || kind != "blob" {
-		return nil, notExist(v.b.name, p)
-	}
-	if size > MaxFile {
-		return nil, v.b.failed(fmt.Errorf("%s has %d bytes, more than %d: no baseline has", p, size, MaxFile))
-	}
-	data, err := v.b.repo.run(ctx, nil, nil, "cat-file", "blob", object)
-	if err != nil {
-		return nil, v.b.failed(err)
-	}
-	return data, nil
+	var data []byte
+	err := v.readAll(ctx, []string{p}, func(_ string, b []byte, err error) error {
+		data = b
+		return err
+	})
+	return data, err
 }
 
 func (v *commitView) List(ctx context.Context, folder string) ([]string, error) {

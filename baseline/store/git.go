@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -35,26 +36,66 @@ var userInfo = regexp.MustCompile(`(https?://)[^/@\s']*@`)
 // withoutPassword takes user and password out of addresses.
 func withoutPassword(s string) string { return userInfo.ReplaceAllString(s, "$1") }
 
-// run returns git's standard output.
-func (r repository) run(ctx context.Context, env []string, stdin []byte, args ...string) ([]byte, error) {
+// command is a git that runs nothing of the repository's.
+func (r repository) command(ctx context.Context, env []string, stdin []byte, args []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false",
 		"-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "commit.gpgSign=false"}, args...)...)
 	cmd.Dir = r.dir
 	cmd.Env = append(append(os.Environ(), "GIT_TERMINAL_PROMPT=0", "LC_ALL=C", "GIT_OPTIONAL_LOCKS=0"), env...)
 	cmd.Stdin = bytes.NewReader(stdin)
+	return cmd
+}
+
+// run returns git's standard output.
+func (r repository) run(ctx context.Context, env []string, stdin []byte, args ...string) ([]byte, error) {
+	cmd := r.command(ctx, env, stdin, args)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
+	err := failure(ctx, cmd.Run(), args, &stderr)
+	return stdout.Bytes(), err
+}
+
+// failure is what became of a git.
+func failure(ctx context.Context, err error, args []string, stderr *bytes.Buffer) error {
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
-		return stdout.Bytes(), nil
+		return nil
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	case errors.As(err, &exit):
-		return stdout.Bytes(), &gitError{args, exit.ExitCode(), stderr.String()}
+		return &gitError{args, exit.ExitCode(), stderr.String()}
 	}
-	return nil, fmt.Errorf("git: %w", err)
+	return fmt.Errorf("git: %w", err)
+}
+
+// stream gives git's standard output to read. Where read ends with an error, that
+// is what is returned, and git is stopped.
+func (r repository) stream(ctx context.Context, stdin []byte, read func(io.Reader) error, args ...string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := r.command(ctx, nil, stdin, args)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return failure(ctx, err, args, &stderr)
+	}
+	if err := read(out); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		cancel()
+		_ = cmd.Wait() // it was stopped
+		if said := strings.TrimSpace(stderr.String()); said != "" && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+			err = fmt.Errorf("%w: %s", err, withoutPassword(said))
+		}
+		return err
+	}
+	return failure(ctx, cmd.Wait(), args, &stderr)
 }
 
 // line is run for one line of output.

@@ -196,29 +196,29 @@ func (f *storeFlags) documents(ctx context.Context, v store.View, name string) (
 		return nil, incomplete("%w", err)
 	}
 	const least = 7 // digits
+	entries = slices.DeleteFunc(entries, func(e ledger.Entry) bool {
+		return !strings.HasPrefix(e.Key, f.key) || len(name) < least || e.Commit != "" && !strings.HasPrefix(e.Commit, name)
+	})
 	var own, approved []*baseline.Document
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Key, f.key) || len(name) < least || e.Commit != "" && !strings.HasPrefix(e.Commit, name) {
-			continue
-		}
-		d, err := ledger.Read(ctx, v, e)
+	err = ledger.ReadAll(ctx, v, entries, func(e ledger.Entry, d *baseline.Document, err error) error {
 		var damaged *ledger.Damaged
 		switch {
-		case err != nil && errors.As(err, &damaged) && e.Commit == "":
-		case err != nil && errors.As(err, &damaged):
-			return nil, err
+		case errors.As(err, &damaged) && e.Commit == "": // of who knows what
+		case errors.As(err, &damaged):
+			return err
 		case err != nil:
-			return nil, incomplete("%w", err)
+			return incomplete("%w", err)
 		case e.Commit != "":
 			own = append(own, d)
 		case strings.HasPrefix(d.Provenance.Commit, name) || strings.HasPrefix(d.Numbers(), name):
 			approved = append(approved, d)
 		}
-	}
+		return nil
+	})
 	if len(own) > 0 {
-		return own, nil
+		return own, err
 	}
-	return approved, nil
+	return approved, err
 }
 
 func (a *app) baselineDiff() *cobra.Command {
