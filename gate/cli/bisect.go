@@ -40,9 +40,10 @@ of its own: each is built with the candidate's build command, run and judged,
 until the first is found that is not as GOOD is. The checkout stays as it is.
 
 The spec is the one of the checkout, for all commits; the candidate's paths are
-those of the commit. Without --checkpoint a commit is bad when the gate fails.
-With it, when the metric there is nearer to BAD's value than to GOOD's. Commits
-that do not build, or where nothing can be measured, are skipped.
+those of the commit. No commit is held against a baseline. Without --checkpoint
+one is bad when the gate fails. With it, when the metric there is nearer to BAD's
+value than to GOOD's. Commits that do not build, or where nothing can be measured,
+are skipped.
 
 What was measured is kept until the end: an interrupted walk goes on where it
 was. Exits 0 when one commit was found, 3 when skipped ones hide which it is.`,

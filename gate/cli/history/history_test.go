@@ -7,8 +7,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -153,6 +151,7 @@ func TestEnginesHistory(t *testing.T) {
 	if code, stdout, stderr := l.paritygate("baseline", "verify", "--spec", l.spec()); code != 0 {
 		t.Errorf("verify: exit %d\n%s%s", code, stdout, stderr)
 	}
+	l.documented()
 	l.bisect()
 }
 
@@ -355,31 +354,5 @@ func (l *life) refused(number int, outcome gate.Outcome) {
 	code, _, stderr := l.paritygate("baseline", "update", l.spec())
 	if want := outcome.ExitCode(); code != want || !strings.Contains(stderr, "nothing was kept") || l.stored() != before {
 		l.t.Errorf("%d: an update exits %d, want %d; the store went from %s to %s\n%s", number, code, want, before, l.stored(), stderr)
-	}
-}
-
-// bisect looks for the commits that moved what the table says, over main's history.
-func (l *life) bisect() {
-	half := stop / 2 // the first step beyond the middle of stop − 1, by the error's order of magnitude
-	for _, tt := range []struct {
-		good, bad string
-		args      []string
-		number    int
-	}{
-		{"v0.2", "v0.4", nil, fused + stop + 1},
-		{"v0.1", "v0.3", []string{"--checkpoint", "final_norm"}, fused},
-		{"v0.2", "v0.3", []string{"--checkpoint", "final_norm"}, fused + half},
-	} {
-		code, stdout, stderr := l.paritygate(append([]string{"bisect", tt.good, tt.bad, "--spec", l.spec()}, tt.args...)...)
-		if want := l.by[tt.number] + " is the first commit"; code != 0 || !strings.HasPrefix(stdout, want) {
-			l.t.Errorf("bisect %s %s %v: exit %d, want %q, which is pull request %d\n%s%s", tt.good, tt.bad, tt.args, code, want, tt.number, stdout, stderr)
-		}
-		l.t.Logf("bisect %s %s %s\n%s", tt.good, tt.bad, strings.Join(tt.args, " "), stdout)
-	}
-	if left, err := filepath.Glob(filepath.Join(l.dir, ".git", "worktrees", "*")); err != nil || len(left) > 0 {
-		l.t.Errorf("worktrees left: %v %v", left, err)
-	}
-	if _, err := os.Stat(filepath.Join(l.dir, ".git", "BISECT_LOG")); err == nil {
-		l.t.Error("the checkout is left in a bisection")
 	}
 }
