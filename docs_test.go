@@ -355,3 +355,29 @@ func TestDocWorkflowChecks(t *testing.T) {
 		}
 	}
 }
+
+// TestDocsNameWhatIsThere: links and pictures lead to files of the repository, and
+// the tests that docs/security.md names exist.
+func TestDocsNameWhatIsThere(t *testing.T) {
+	files, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	links, tests := regexp.MustCompile(`\]\(([^)#:\s]+)[)#]|(?:src|href)="([^"#:]+)"`), regexp.MustCompile("`([a-z0-9_/]+_test\\.go)`")
+	for _, file := range append(files, "README.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range links.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1]+m[2])); err != nil {
+				t.Errorf("%s links to %s: %v", file, m[1]+m[2], err)
+			}
+		}
+		for _, m := range tests.FindAllStringSubmatch(string(text), -1) {
+			if code, err := os.ReadFile(m[1]); err != nil || !regexp.MustCompile(`(?m)^func (Test|Fuzz)`).Match(code) {
+				t.Errorf("%s names %s, which has no test: %v", file, m[1], err)
+			}
+		}
+	}
+}
