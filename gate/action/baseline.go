@@ -146,12 +146,18 @@ func (p *Plan) heldArgs(dir string) []string {
 }
 
 // document is what the run would become as a baseline, as the engines' side
-// wrote it. It is believed only so far as it belongs to the result.
+// wrote it.
 func (p *Plan) document(dir string, r *gate.Result) (*baseline.Document, []byte, error) {
+	return readDocument(dir, filepath.Join(outFolder, baselineFile), r, p.Source.Head)
+}
+
+// readDocument reads a document of elsewhere. It is believed only so far as it
+// belongs to the result, and to the commit head.
+func readDocument(root, name string, r *gate.Result, head string) (*baseline.Document, []byte, error) {
 	if r.Baseline == nil || r.Baseline.Proposed == "" {
 		return nil, nil, errors.New("the run was held against no store, or measured too little")
 	}
-	data, err := readRegular(dir, filepath.Join(outFolder, baselineFile), baseline.MaxDocument)
+	data, err := readRegular(root, name, baseline.MaxDocument)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -161,8 +167,8 @@ func (p *Plan) document(dir string, r *gate.Result) (*baseline.Document, []byte,
 		return nil, nil, err
 	case doc.Numbers() != r.Baseline.Proposed:
 		return nil, nil, errors.New(baselineFile + " is of another run than results.json")
-	case doc.Provenance.Commit != "" && doc.Provenance.Commit != p.Source.Head:
-		return nil, nil, fmt.Errorf("%s is of commit %.12s, not of %.12s", baselineFile, doc.Provenance.Commit, p.Source.Head)
+	case doc.Provenance.Commit != "" && doc.Provenance.Commit != head:
+		return nil, nil, fmt.Errorf("%s is of commit %.12s, not of %.12s", baselineFile, doc.Provenance.Commit, head)
 	}
 	return doc, data, nil
 }

@@ -14,7 +14,14 @@ func (j *job) eval(s string) string {
 	return expression.ReplaceAllStringFunc(s, func(e string) string {
 		v := ""
 		for part := range strings.SplitSeq(e[3:len(e)-2], "||") {
-			if v = j.value(strings.TrimSpace(part)); v != "" {
+			cond, last, has := "", part, false
+			if i := strings.LastIndex(part, "&&"); i >= 0 {
+				cond, last, has = part[:i], part[i+2:], true
+			}
+			if v = ""; !has || j.truth(cond, false) {
+				v = j.value(strings.TrimSpace(last))
+			}
+			if v != "" {
 				break
 			}
 		}

@@ -22,6 +22,7 @@ const (
 	ModeGate    Mode = "gate"    // run the engines, judge, report
 	ModeRefresh Mode = "refresh" // the same, and store what was measured as the baseline
 	ModeReport  Mode = "report"  // report results of another job or workflow
+	ModeApprove Mode = "approve" // store what a comment or label of a pull request approves
 )
 
 // Inputs are what a workflow says with `with:`, validated. The token is none of
@@ -40,6 +41,7 @@ type Inputs struct {
 	NewCommentOnFlip bool                 `json:"new_comment_on_flip"`
 	Status           bool                 `json:"status"`
 	CheckRun         bool                 `json:"check_run"`
+	Issue            bool                 `json:"issue"`
 	FailOn           string               `json:"fail_on"`
 	Args             []string             `json:"args"`
 	JudgeBy          string               `json:"judge_by"`
@@ -61,7 +63,7 @@ type input struct {
 // inputs are all inputs but binary, which install.sh reads, and token.
 var inputs = []input{
 	{"spec", "parity.yaml", localPath(func(i *Inputs) *string { return &i.Spec })},
-	{"mode", "gate", oneOf(func(i *Inputs) *Mode { return &i.Mode }, ModeGate, ModeRefresh, ModeReport)},
+	{"mode", "gate", oneOf(func(i *Inputs) *Mode { return &i.Mode }, ModeGate, ModeRefresh, ModeReport, ModeApprove)},
 	{"name", "paritygate", name},
 	{"runtime", "container", oneOf(func(i *Inputs) *string { return &i.Runtime }, "container", "host")},
 	{"image", "", image},
@@ -74,6 +76,7 @@ var inputs = []input{
 	{"new-comment-on-flip", "false", boolean(func(i *Inputs) *bool { return &i.NewCommentOnFlip })},
 	{"status", "true", boolean(func(i *Inputs) *bool { return &i.Status })},
 	{"check-run", "false", boolean(func(i *Inputs) *bool { return &i.CheckRun })},
+	{"issue", "false", boolean(func(i *Inputs) *bool { return &i.Issue })},
 	{"fail-on", "incomplete", oneOf(func(i *Inputs) *string { return &i.FailOn }, failOn...)},
 	{"args", "", runArgs},
 	{"judge-by", "base", oneOf(func(i *Inputs) *string { return &i.JudgeBy }, "base", "head")},
@@ -122,8 +125,10 @@ func (in *Inputs) together() error {
 	switch {
 	case in.Mode == ModeReport && in.Results == "":
 		return errors.New("input results: mode report needs the results.json, or the folder that holds it")
-	case in.Mode != ModeReport && in.Results != "":
-		return fmt.Errorf("input results: only mode report reads one, and mode is %s", in.Mode)
+	case in.Mode == ModeApprove && in.Results == "":
+		return errors.New("input results: mode approve needs the folder with the results.json and baseline.json of the pull request's run")
+	case in.Mode != ModeReport && in.Mode != ModeApprove && in.Results != "":
+		return fmt.Errorf("input results: only mode report and mode approve read one, and mode is %s", in.Mode)
 	case in.Runtime == "host" && in.Image != "":
 		return errors.New("input image: runtime host uses none; leave one of the two out")
 	case in.Runtime == "host" && len(in.DockerArgs) > 0:

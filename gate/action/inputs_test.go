@@ -30,7 +30,7 @@ func TestInputs(t *testing.T) {
 	in, err := readInputs(env(
 		"INPUT_SPEC", " ci/../nightly.yaml ", "INPUT_MODE", "refresh", "INPUT_NAME", "qwen f16 (H100)", "INPUT_IMAGE", "ghcr.io/o/i@sha256:ab",
 		"INPUT_GPUS", "device=0,1", "INPUT_DOCKER_ARGS", "--shm-size=8g\n\n  --privileged \n", "INPUT_ENV", "A=b=c d\nCUDA_VISIBLE_DEVICES\nEMPTY=",
-		"INPUT_COMMENT", "on-change", "INPUT_NEW_COMMENT_ON_FLIP", "true", "INPUT_STATUS", "false", "INPUT_CHECK_RUN", "true",
+		"INPUT_COMMENT", "on-change", "INPUT_NEW_COMMENT_ON_FLIP", "true", "INPUT_STATUS", "false", "INPUT_CHECK_RUN", "true", "INPUT_ISSUE", "true",
 		"INPUT_FAIL_ON", "never", "INPUT_ARGS", "--prompt=a b\n-v", "INPUT_JUDGE_BY", "head", "INPUT_APPROVE_SPEC", strings.Repeat("AB", 32),
 		"INPUT_ALLOW_PULL_REQUEST_TARGET", "true", "INPUT_ARTIFACT", "none", "INPUT_WORKING_DIRECTORY", "engine/"))
 	if err != nil {
@@ -38,7 +38,7 @@ func TestInputs(t *testing.T) {
 	}
 	want := &Inputs{Spec: "nightly.yaml", Mode: ModeRefresh, Name: "qwen f16 (H100)", Runtime: "container", Image: "ghcr.io/o/i@sha256:ab",
 		GPUs: "device=0,1", DockerArgs: []string{"--shm-size=8g", "--privileged"}, Env: []string{"A=b=c d", "CUDA_VISIBLE_DEVICES", "EMPTY="},
-		Comment: "on-change", NewCommentOnFlip: true, CheckRun: true, FailOn: "never", Args: []string{"--prompt=a b", "-v"}, JudgeBy: "head",
+		Comment: "on-change", NewCommentOnFlip: true, CheckRun: true, Issue: true, FailOn: "never", Args: []string{"--prompt=a b", "-v"}, JudgeBy: "head",
 		ApproveSpec: strings.Repeat("ab", 32), AllowTarget: true, Artifact: "none", WorkingDirectory: "engine"}
 	if !reflect.DeepEqual(in, want) {
 		t.Errorf("inputs %+v\nwant   %+v", in, want)
@@ -51,7 +51,7 @@ func TestInputsRefused(t *testing.T) {
 		{"SPEC", "../parity.yaml", `input spec: "../parity.yaml": want a path inside the workspace`},
 		{"SPEC", "/etc/passwd", "input spec"},
 		{"SPEC", "a\nb", "input spec"},
-		{"MODE", "Gate", `input mode: "Gate": want gate, refresh or report`},
+		{"MODE", "Gate", `input mode: "Gate": want gate, refresh, report or approve`},
 		{"NAME", "a/b", `input name: "a/b"`},
 		{"NAME", "-x", "input name"},
 		{"NAME", strings.Repeat("x", 61), "input name"},
@@ -81,7 +81,7 @@ func TestInputsRefused(t *testing.T) {
 		{"ARGS", "--approve-spec", "the Action sets it"},
 		{"JUDGE_BY", "me", "want base or head"},
 		{"APPROVE_SPEC", "abc", "want 12 hex digits or more of the spec's digest"},
-		{"RESULTS", "results.json", "only mode report reads one, and mode is gate"},
+		{"RESULTS", "results.json", "only mode report and mode approve read one, and mode is gate"},
 		{"ARTIFACT", "a/b", "input artifact"},
 		{"WORKING_DIRECTORY", "..", "input working-directory"},
 	}
@@ -95,12 +95,13 @@ func TestInputsRefused(t *testing.T) {
 
 func TestInputsTogether(t *testing.T) {
 	for want, e := range map[string]func(string) string{
-		"input results: mode report needs":         env("INPUT_MODE", "report"),
-		"input image: runtime host uses none":      env("INPUT_RUNTIME", "host", "INPUT_IMAGE", "a"),
-		"input docker-args: runtime host runs":     env("INPUT_RUNTIME", "host", "INPUT_DOCKER_ARGS", "--init2"),
-		"input mode: \"x\"":                        env("INPUT_MODE", "x", "INPUT_COMMENT", "y"),
-		"input comment: \"y\"":                     env("INPUT_MODE", "x", "INPUT_COMMENT", "y"),
-		"only mode report reads one, and mode is ": env("INPUT_MODE", "refresh", "INPUT_RESULTS", "x"),
+		"input results: mode report needs":                         env("INPUT_MODE", "report"),
+		"input image: runtime host uses none":                      env("INPUT_RUNTIME", "host", "INPUT_IMAGE", "a"),
+		"input docker-args: runtime host runs":                     env("INPUT_RUNTIME", "host", "INPUT_DOCKER_ARGS", "--init2"),
+		"input mode: \"x\"":                                        env("INPUT_MODE", "x", "INPUT_COMMENT", "y"),
+		"input comment: \"y\"":                                     env("INPUT_MODE", "x", "INPUT_COMMENT", "y"),
+		"mode approve needs the folder":                            env("INPUT_MODE", "approve"),
+		"only mode report and mode approve read one, and mode is ": env("INPUT_MODE", "refresh", "INPUT_RESULTS", "x"),
 	} {
 		if _, err := readInputs(e); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q in it", err, want)

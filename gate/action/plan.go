@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/paritygate/paritygate/gate"
+	"github.com/paritygate/paritygate/report/github"
 )
 
 // planVersion is the version of plan.json. All steps are of one program, so
@@ -41,7 +42,10 @@ type Plan struct {
 	Source   gate.Source `json:"source"`
 	// Held is what the run is held against.
 	Held Held `json:"held"`
+	// Approval is what mode approve is asked for, nil for nothing.
+	Approval *github.Approval `json:"approval"`
 	// Refused says why no engine may be run: the gate is incomplete. "" runs them.
+	// In mode approve it says why nothing is approved.
 	Refused string `json:"refused"`
 	// Notes are what people should know though it decides nothing.
 	Notes []string `json:"notes"`

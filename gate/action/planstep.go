@@ -57,7 +57,11 @@ func (s *Step) plan(ctx context.Context) error {
 	for _, n := range p.Notes {
 		s.log("note: %s", n)
 	}
-	return s.outputs("dir", dir, "sha256", sum, "mode", string(in.Mode), "artifact", p.artifact())
+	command := ""
+	if in.Mode == ModeApprove && p.Approval == nil {
+		command = "none"
+	}
+	return s.outputs("dir", dir, "sha256", sum, "mode", string(in.Mode), "artifact", p.artifact(), "command", command)
 }
 
 // place finds the folders of the job.
@@ -69,7 +73,7 @@ func (s *Step) place(p *Plan) error {
 	p.Workspace = filepath.Clean(ws)
 	p.WorkDir = filepath.Join(p.Workspace, filepath.FromSlash(p.Inputs.WorkingDirectory))
 	p.SpecPath = path.Join(p.Inputs.WorkingDirectory, p.Inputs.Spec)
-	if p.Inputs.Mode == ModeReport {
+	if p.Inputs.Mode == ModeReport || p.Inputs.Mode == ModeApprove {
 		return nil // the checkout may be missing: nothing of it is used
 	}
 	if info, err := os.Stat(p.WorkDir); err != nil || !info.IsDir() {
@@ -97,6 +101,9 @@ func (s *Step) privateFolder() (string, error) {
 func (s *Step) fill(ctx context.Context, p *Plan, ev *github.Event, dir string) error {
 	if err := s.keepEvent(p, dir); err != nil {
 		return err
+	}
+	if p.Inputs.Mode == ModeApprove {
+		return s.planApproval(ctx, p, ev, dir)
 	}
 	client, why := s.client(p, ev)
 	if needsResolve(ev) {

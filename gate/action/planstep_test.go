@@ -312,7 +312,7 @@ func TestPlanRefusesInputs(t *testing.T) {
 	c.inputs["mode"], c.inputs["comment"], c.inputs["working-directory"] = "gat", "perhaps", "."
 	r := c.run()
 	log := c.log.String()
-	if !r.failed || r.code != 2 || !strings.Contains(log, `input mode: "gat": want gate, refresh or report`) || !strings.Contains(log, `input comment: "perhaps"`) {
+	if !r.failed || r.code != 2 || !strings.Contains(log, `input mode: "gat": want gate, refresh, report or approve`) || !strings.Contains(log, `input comment: "perhaps"`) {
 		t.Errorf("result %+v\n%s", r, log)
 	}
 	if !slices.ContainsFunc(c.commands, func(s string) bool { return strings.HasPrefix(s, "::error title=paritygate::input mode") }) {

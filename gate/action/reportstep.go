@@ -26,6 +26,9 @@ func (s *Step) Report(ctx context.Context) (int, error) {
 	if err != nil {
 		return exitIncomplete, err
 	}
+	if p.Inputs.Mode == ModeApprove {
+		return s.approve(ctx, p, dir)
+	}
 	client, why := s.publisher(ctx, p, dir)
 	r := s.result(ctx, p, dir, client)
 	code := s.exitCode(r)
@@ -42,6 +45,10 @@ func (s *Step) Report(ctx context.Context) (int, error) {
 	code = p.refresh(r, code, &pub, func() (string, error) { return s.refreshBaseline(ctx, p, dir, r, client) })
 	if client != nil {
 		pub = join(pub, client.Publish(ctx, r))
+		if p.Inputs.Mode == ModeRefresh && p.Inputs.Issue {
+			is := client.Issue(ctx, r, !acceptable(r))
+			pub.Did, pub.Failed = append(pub.Did, is.Did...), append(pub.Failed, is.Failed...)
+		}
 	}
 	s.show(p, r, pub)
 	return exitPass, s.reportOutputs(r, pub, folder, code)
@@ -117,20 +124,29 @@ func (s *Step) foreign(ctx context.Context, p *Plan, client *github.Client) *gat
 }
 
 // readForeign reads the file, or the results.json of the folder, that the input
-// results names. Below the workspace no part of the path may be a link.
+// results names.
 func readForeign(p *Plan) (*gate.Result, error) {
+	return readResults(foreignFile(p, resultsFile))
+}
+
+// foreignFile is where a file lies of those that the input results names:
+// results.json may be named itself, others lie beside it. Below the workspace no
+// part of the path may be a link.
+func foreignFile(p *Plan, file string) (root, name string) {
 	path := filepath.FromSlash(p.Inputs.Results)
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(p.Workspace, path)
 	}
 	if info, err := os.Lstat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, resultsFile)
+		path = filepath.Join(path, file)
+	} else if file != resultsFile {
+		path = filepath.Join(filepath.Dir(path), file)
 	}
-	root, name := filepath.Split(path)
+	root, name = filepath.Split(path)
 	if rel, err := filepath.Rel(p.Workspace, path); err == nil && filepath.IsLocal(rel) {
 		root, name = p.Workspace, rel
 	}
-	return readResults(root, name)
+	return root, name
 }
 
 // exitCode is the gate's: the engines' side's own where it is 2, which no

@@ -68,6 +68,20 @@ func WriteSummary(file string, r *gate.Result, p Published, o report.MarkdownOpt
 	return appendTo(file, summary(r, p, o), maxSummary)
 }
 
+// WriteNote appends a text of its own in Markdown to the file that
+// GITHUB_STEP_SUMMARY names, with what could and could not be published. "" is no
+// file, and no error.
+func WriteNote(file, text string, p Published) error {
+	if file == "" {
+		return nil
+	}
+	var b strings.Builder
+	b.WriteString(text)
+	writeNotes(&b, "Not published", p.Failed)
+	writeNotes(&b, "Published", p.Did)
+	return appendTo(file, b.String(), maxSummary)
+}
+
 // appendTo appends to a file that the runner made, in one write. The file may
 // be a link to no other folder, and must be a regular one: what stands there
 // may not be what the runner put there.
