@@ -247,7 +247,7 @@ func TestDocWorkflows(t *testing.T) {
 			lint = append(lint, name)
 		}
 	}
-	for _, mode := range []string{"gate", "refresh", "report"} {
+	for _, mode := range []string{"gate", "refresh", "report", "approve"} {
 		if !slices.Contains(modes, mode) {
 			t.Errorf("no workflow shows mode %s", mode)
 		}
