@@ -59,7 +59,8 @@ variables of the job that are named like secrets.`,
 writes comment, status, check run, summary, annotations and outputs. What cannot
 be published is said and changes neither the outcome nor the exit code. In mode
 refresh a run that passes is kept as the baseline of its commit; where it cannot
-be kept, the exit code is 3.`,
+be kept, the exit code is 3. In mode approve it stores what a comment or label of
+a pull request approves, says so, and writes no report; what is refused is 3.`,
 		func(ctx context.Context, s *action.Step) (int, error) { return s.Report(ctx) })
 	step("conclude", "Exit as the gate found",
 		`Exits 0, 1, 2 or 3 as the gate found, as far as the input fail-on lets it, and
