@@ -40,20 +40,16 @@ func (c *Checkpoint) Measured(name string) (Value, bool) {
 	return v, ok
 }
 
-// lackingMessage says what a run lacks that requires a baseline; Why stands beside
-// it in every report.
+// lackingMessage says what a run lacks that requires a baseline. Why there is none
+// is long, and stands beside it in every report.
 func lackingMessage(b *Baseline) string {
-	what := "none was found"
 	switch b.State {
 	case BaselineIncomparable:
-		what = "the nearest cannot be compared with"
+		return "a baseline is required and the nearest cannot be compared with: " + b.Why
 	case BaselineInvalid:
-		what = "it cannot be read"
+		return "a baseline is required and cannot be read: " + b.Why
 	}
-	if b.Store != "" {
-		what += " in " + b.Store
-	}
-	return "a baseline is required and " + what
+	return "a baseline is required and none was found in " + b.Store
 }
 
 // judgeBaseline says what the run as a whole lacks of a baseline.

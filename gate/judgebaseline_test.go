@@ -243,7 +243,7 @@ func TestBaselineOfTheRun(t *testing.T) {
 		{"nobody looked", optional, nil, Pass, "", ""},
 		{"nobody looked, required", required, nil, Incomplete, RuleBaselineRequired, "none was looked for"},
 		{"none", optional, &Baseline{State: BaselineNone, Why: "gone"}, Pass, "", ""},
-		{"none, required", required, &Baseline{State: BaselineNone, Why: "gone"}, Incomplete, RuleBaselineRequired, "gone"},
+		{"none, required", required, &Baseline{State: BaselineNone, Store: "branch:b", Why: "gone"}, Incomplete, RuleBaselineRequired, "none was found in branch:b"},
 		{"incomparable", optional, &Baseline{State: BaselineIncomparable, Why: "driver"}, Pass, "", ""},
 		{"incomparable, required", required, &Baseline{State: BaselineIncomparable, Why: "driver"}, Incomplete, RuleBaselineRequired, "driver"},
 		{"damaged", optional, &Baseline{State: BaselineInvalid, Why: "cut off"}, Pass, RuleBaselineRequired, "cut off"},
