@@ -13,8 +13,8 @@ import (
 	"github.com/paritygate/paritygate/report"
 )
 
-// maxTitleOf keeps an issue's title below GitHub's 256 characters, with its escapes.
-const maxTitleOf = 150
+// maxIssueTitle keeps an issue's title below GitHub's 256 characters.
+const maxIssueTitle = 200
 
 // ownIssue is an open issue that this gate wrote of this branch.
 type ownIssue struct {
@@ -120,7 +120,9 @@ func titleOf(r *gate.Result, branch, name string) string {
 	if r.Outcome != gate.Fail || what == "" {
 		what = report.Headline(r)
 	}
-	return strings.ReplaceAll(report.Plain(t+": "+what, maxTitleOf), "`", "'")
+	// What is not printable is written as an escape, so that it is cut again.
+	t = report.Plain(report.Plain(t+": "+what, maxIssueTitle), maxIssueTitle)
+	return strings.ReplaceAll(basicPlane(t), "`", "'")
 }
 
 // write makes the issue's body: the report, then where to look.
@@ -158,7 +160,12 @@ func (k *tracker) settle(ctx context.Context) error {
 
 // step is one look and one change.
 func (k *tracker) step(ctx context.Context) (done bool, err error) {
-	own, err := k.list(ctx)
+	own, err := k.list(ctx, k.author)
+	if err == nil && len(own) == 0 && k.broken && !k.created {
+		// A server that does not know the login of an app lists nothing of it:
+		// before one is made all are looked at.
+		own, err = k.list(ctx, "")
+	}
 	if err != nil {
 		return false, err
 	}
@@ -204,11 +211,11 @@ func (k *tracker) step(ctx context.Context) (done bool, err error) {
 	return false, nil
 }
 
-// list reads all open issues of the author and keeps those with the marker,
-// oldest first.
-func (k *tracker) list(ctx context.Context) ([]ownIssue, error) {
+// list reads all open issues of a creator, "" for everybody's, and keeps those of
+// the author with the marker, oldest first.
+func (k *tracker) list(ctx context.Context, creator string) ([]ownIssue, error) {
 	ev := k.c.ev
-	opt := &gh.IssueListByRepoOptions{State: "open", Creator: k.author, Sort: "created", Direction: "asc", ListOptions: gh.ListOptions{PerPage: pageSize}}
+	opt := &gh.IssueListByRepoOptions{State: "open", Creator: creator, Sort: "created", Direction: "asc", ListOptions: gh.ListOptions{PerPage: pageSize}}
 	var own []ownIssue
 	for range maxPages {
 		page, resp, err := k.c.api.Issues.ListByRepo(ctx, ev.Owner, ev.Repo, opt)
@@ -230,7 +237,7 @@ func (k *tracker) list(ctx context.Context) ([]ownIssue, error) {
 		}
 		opt.Page = resp.NextPage
 	}
-	return nil, fmt.Errorf("%s has more than %d issues open", k.author, maxPages*pageSize)
+	return nil, fmt.Errorf("more than %d issues and pull requests are open", maxPages*pageSize)
 }
 
 func (k *tracker) create(ctx context.Context) error {

@@ -154,6 +154,29 @@ func TestIssueRange(t *testing.T) {
 	}
 }
 
+// TestIssueOfHostile: whatever names and messages hold, GitHub takes the issue.
+func TestIssueOfHostile(t *testing.T) {
+	for _, word := range []string{"\U000e0001", "@", "😀", "\\", "`", "\u202e"} {
+		w, good := onMain(t)
+		long := strings.Repeat(word, 300)
+		for i := range 60 {
+			w.repo.Push(githubtest.Change{Branch: "main", Message: long, Author: strings.Repeat("x", 60), Files: map[string]string{"a": fmt.Sprint(i)}})
+		}
+		w.night(long)
+		r := since(hostile(long), good)
+		r.Reasons = []string{long}
+		p := w.issue(r)
+		wantNone(t, p.Failed)
+		i := w.oneIssue()
+		if n := len([]rune(i.Title)); n > 230 || strings.ContainsAny(i.Title, "\n`\u202e") {
+			t.Errorf("%q: a title of %d characters: %q", word, n, i.Title)
+		}
+		if !strings.Contains(i.Body, " more after these\n") || !strings.Contains(i.Body, "paritygate bisect ") {
+			t.Errorf("%q: the body does not count the others", word)
+		}
+	}
+}
+
 // TestIssueOfOthers: issues with the marker that somebody else wrote, pull
 // requests, and those of another branch or gate are left alone.
 func TestIssueOfOthers(t *testing.T) {
@@ -205,6 +228,26 @@ func TestIssueRefused(t *testing.T) {
 	}
 	if p = w.client().Issue(context.Background(), nil, true); len(p.Failed) != 1 {
 		t.Errorf("no result: %+v", p)
+	}
+}
+
+// TestIssueCreatorUnknown: a server that lists nothing by an app's login does not
+// make this program open a second issue.
+func TestIssueCreatorUnknown(t *testing.T) {
+	w, good := onMain(t)
+	wantNone(t, w.issue(since(failsAt(2), good)).Failed)
+	w.night("Later")
+	w.srv.Choose(func(r *http.Request, _ int) *githubtest.Fault {
+		if r.Method == http.MethodGet && r.URL.Query().Get("creator") != "" {
+			return &githubtest.Fault{Name: "nothing", Status: http.StatusOK, Body: "[]"}
+		}
+		return nil
+	})
+	p := w.issue(since(failsAt(1), good))
+	wantNone(t, p.Failed)
+	wantSaid(t, p.Did, "updated the issue")
+	if i := w.oneIssue(); !strings.Contains(i.Title, "layer_1_output") {
+		t.Errorf("%+v", i)
 	}
 }
 

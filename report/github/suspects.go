@@ -14,6 +14,9 @@ import (
 // maxSuspects is how many commits an issue lists.
 const maxSuspects = 50
 
+// maxSuspectsText bounds their list in bytes: the report has most of the issue.
+const maxSuspectsText = 20_000
+
 // suspects says in Markdown which commits may have broken parity: those between
 // the baseline's, which passed, and the event's. A list that cannot be had is
 // said, and is no error.
@@ -52,8 +55,12 @@ func (c *Client) between(ctx context.Context, good string) string {
 	if cmp.GetBehindBy() > 0 {
 		b.WriteString("The branch no longer holds the baseline's commit.\n\n")
 	}
-	list := cmp.Commits[:min(len(cmp.Commits), maxSuspects)]
-	for _, r := range list {
+	shown := 0
+	for _, r := range cmp.Commits[:min(len(cmp.Commits), maxSuspects)] {
+		if b.Len() > maxSuspectsText {
+			break
+		}
+		shown++
 		sha := r.GetSHA()
 		if !shaPattern.MatchString(sha) {
 			continue
@@ -62,7 +69,7 @@ func (c *Client) between(ctx context.Context, good string) string {
 		fmt.Fprintf(&b, "- [`%.12s`](%s) %s (%s)\n", sha, c.ev.web("commit", sha),
 			report.EscapeMarkdown(report.Plain(subject, 100)), report.EscapeMarkdown(report.Plain(r.GetCommit().GetAuthor().GetName(), 60)))
 	}
-	if more := cmp.GetTotalCommits() - len(list); more > 0 {
+	if more := cmp.GetTotalCommits() - shown; more > 0 {
 		fmt.Fprintf(&b, "- and %d more after these\n", more)
 	}
 	return b.String()
