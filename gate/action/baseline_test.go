@@ -46,7 +46,7 @@ func TestBaselineLife(t *testing.T) {
 	if r = c.run(); r.failed || !strings.Contains(c.log.String(), "kept the baseline of "+c.base[:12]+" in branch:parity-baselines") {
 		t.Fatalf("refresh: %+v\n%s", r, c.log.String())
 	}
-	files := c.repo.Log("refs/heads/parity-baselines")
+	files := c.repo.Log("heads/parity-baselines")
 	if len(files) != 1 {
 		t.Errorf("the branch has %d commits, want 1", len(files))
 	}
@@ -87,7 +87,7 @@ func TestRefreshRefuses(t *testing.T) {
 	if r.outputs["outcome"] != "fail" || !r.failed || !strings.Contains(c.log.String(), "the baseline was not refreshed: the outcome is fail") {
 		t.Errorf("%+v\n%s", r, c.log.String())
 	}
-	if ref := c.repo.Ref("refs/heads/parity-baselines"); ref != "" {
+	if ref := c.repo.Ref("heads/parity-baselines"); ref != "" {
 		t.Errorf("the store was written: %s", ref)
 	}
 }
@@ -106,5 +106,19 @@ func TestStoreThatCannotBeRead(t *testing.T) {
 	b := c.results(r).Baseline
 	if b == nil || b.State != gate.BaselineInvalid || !strings.Contains(b.Why, "there is no token to ask GitHub") {
 		t.Errorf("%+v\n%s", b, c.log.String())
+	}
+}
+
+// Another branch than the default one makes no baselines.
+func TestRefreshOfAnotherBranch(t *testing.T) {
+	for ref, refused := range map[string]bool{"refs/heads/main": false, "refs/heads/feature": true, "refs/tags/main": true} {
+		c := newChange(t, sound, nil).onMain()
+		c.inputs["mode"], c.inputs["baseline"] = "refresh", "branch:parity-baselines"
+		c.payload = `{"ref": "` + ref + `", "after": "` + c.base + `", "repository": {"full_name": "octo/engine", "default_branch": "main"}}`
+		r := c.run()
+		said := strings.Contains(c.log.String(), "input mode: refresh stores what the default branch measures, main, and this is "+ref)
+		if stored := c.repo.Ref("heads/parity-baselines") != ""; r.failed != refused || said != refused || stored == refused {
+			t.Errorf("%s: %+v\n%s", ref, r, c.log.String())
+		}
 	}
 }

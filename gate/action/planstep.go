@@ -1,7 +1,9 @@
 package action
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -230,10 +232,29 @@ func (s *Step) refreshAllowed(p *Plan, ev *github.Event) error {
 	if !slices.Contains([]string{"push", "schedule", "workflow_dispatch", "repository_dispatch"}, ev.Name) {
 		return fmt.Errorf("input mode: refresh stores what the default branch measures; it runs on push, schedule and workflow_dispatch, and this is event %s", ev.Name)
 	}
+	if ref, branch := s.defaultBranch(); ref != "" && branch != "" && ref != "refs/heads/"+branch {
+		return fmt.Errorf("input mode: refresh stores what the default branch measures, %s, and this is %s", branch, ref)
+	}
 	if p.Held.Store == "" {
 		return errors.New("input mode: refresh needs a store of baselines: give the input baseline one, or write baseline: {store: …} into the spec")
 	}
 	return nil
+}
+
+// defaultBranch is the reference that the workflow runs on and the repository's
+// default branch; "" for what GitHub does not say.
+func (s *Step) defaultBranch() (ref, branch string) {
+	var ev struct {
+		Ref        string `json:"ref"` // of a push and a dispatch
+		Repository struct {
+			DefaultBranch string `json:"default_branch"`
+		} `json:"repository"`
+	}
+	data, err := os.ReadFile(s.Getenv("GITHUB_EVENT_PATH")) // ReadEvent bounded and read it before
+	if err != nil || json.Unmarshal(data, &ev) != nil {
+		return "", ""
+	}
+	return cmp.Or(ev.Ref, s.Getenv("GITHUB_REF")), ev.Repository.DefaultBranch
 }
 
 // weakened names the options that take down a wall of the container.

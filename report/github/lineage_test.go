@@ -18,7 +18,7 @@ func TestLineage(t *testing.T) {
 	for _, n := range []string{"a", "b"} {
 		main = append(main, repo.Commit("main", n, map[string]string{n: n}))
 	}
-	repo.SetRef("refs/heads/feature", main[1])
+	repo.SetRef("heads/feature", main[1])
 	y := repo.Commit("feature", "y", map[string]string{"y": "y"})
 	d := repo.Commit("main", "d", map[string]string{"d": "d"})
 	c, err := New(&Event{Owner: "acme", Repo: "engine", APIURL: srv.URL()}, Settings{Token: githubtest.ActionsToken, Sleep: func(time.Duration) {}})
