@@ -45,7 +45,7 @@ for path in ${GITHUB_ENV:-} ${GITHUB_OUTPUT:-} ${GITHUB_PATH:-} ${GITHUB_STEP_SU
 done
 
 # Links where reports are written and read, and in the workspace.
-out=$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' | grep -A1 -x -e --out | grep -v -e --out | grep '^/' | head -n 1)
+out=$(tr '\0' '\n' <"/proc/$PPID/cmdline" | grep -A1 -x -e --out | tail -n 1)
 echo "$out" >loot-out
 for name in results.json comment.md report.txt junit.xml; do
 	ln -sfn ../plan.json "$out/$name"
