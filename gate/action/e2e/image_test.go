@@ -5,6 +5,7 @@ import (
 	"debug/buildinfo"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -166,6 +167,16 @@ func TestImageSize(t *testing.T) {
 	}
 	all, base := bytesOf(t, image), bytesOf(t, baseImage)
 	t.Logf("Image: %d MB, of which base %d MB, compiler %d MB, program %d MB", mb(all), mb(base), mb(compiler), mb(program))
+	docs := readText(t, filepath.Join(repository(), "docs", "action.md"))
+	var said [4]int64
+	if _, err := fmt.Sscanf(docs[max(0, strings.Index(docs, "Image: ")):], "Image: %d MB, of which base %d MB, compiler %d MB, program %d MB.", &said[0], &said[1], &said[2], &said[3]); err != nil {
+		t.Errorf("docs/action.md does not say what the image weighs: %v", err)
+	}
+	for i, n := range []int64{all, base, compiler, program} {
+		if d := math.Abs(float64(mb(n) - said[i])); d > 0.15*float64(said[i]) {
+			t.Errorf("docs/action.md says %d MB where it is %d MB", said[i], mb(n))
+		}
+	}
 	if compiler < 50e6 || program < 5e6 {
 		t.Errorf("the layers of compiler (%d) and program (%d) were not found", compiler, program)
 	}
