@@ -23,7 +23,8 @@ ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION=
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false \
-	-ldflags "-s -w -X github.com/paritygate/paritygate/gate/cli.version=${VERSION}" -o /out/paritygate .
+	-ldflags "-s -w -X github.com/paritygate/paritygate/gate/cli.version=${VERSION}" -o /out/paritygate . && \
+	rm -rf "$(go env GOCACHE)"
 
 FROM ${BASE}
 

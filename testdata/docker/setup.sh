@@ -199,4 +199,4 @@ base_image
 go_image
 wait $installing
 # What earlier builds of these images left behind.
-docker image prune --force --filter label=paritygate.test --filter until=48h >/dev/null
+docker image prune --force --filter label=paritygate.test --filter until=24h >/dev/null

@@ -208,7 +208,7 @@ func harmless(t *testing.T, where, text string) {
 func TestActLongName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, files{"candidate.safetensors": withNames(t, trace(t, soundTrace), strings.Repeat("x", 10e6))})
-	r := w.run(job{event: "pull_request", with: "runtime: host"})
+	r := w.run(job{event: "pull_request"})
 	r.check(want{outcome: "pass", code: "0", status: "success", comments: []string{"Parity passes", "xxx"}, summary: []string{"Parity passes", "xxx"}})
 	for where, text := range map[string]string{"comment": w.repo.Comments(w.number)[0].Body, "summary": r.summary} {
 		if len(text) > 60_000 {

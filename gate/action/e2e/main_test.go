@@ -34,7 +34,12 @@ func TestMain(m *testing.M) {
 				return 1, err
 			}
 		}
-		return m.Run(), nil
+		code := m.Run()
+		if actionImage != "" {
+			// Its other name stays, so that the next build is quick.
+			_ = exec.Command("docker", "--host", builtWith, "rmi", actionImage).Run()
+		}
+		return code, nil
 	}()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -56,6 +61,10 @@ const (
 	specFile     = "demo.yaml"
 	lookFile     = "look.sh" // the last step of workflows
 )
+
+// actionImage is the name by which the Action knows the image, and builtWith the
+// daemon that has it.
+var actionImage, builtWith string
 
 var stocked struct {
 	sync.Once
@@ -137,11 +146,12 @@ func stockAction() error {
 // which the Action looks for it, and records the demonstration's traces.
 func stockProgram(t testing.TB) error {
 	t.Helper()
-	tag, err := action.ImageTag(filepath.Join(shared, actionFolder))
-	if err != nil {
+	var err error
+	if actionImage, err = action.ImageTag(filepath.Join(shared, actionFolder)); err != nil {
 		return err
 	}
-	docker(t, "tag", image, tag)
+	builtWith = dockerHost(t)
+	docker(t, "tag", image, actionImage)
 	id := strings.TrimSpace(docker(t, "create", image))
 	program := filepath.Join(shared, programFile)
 	docker(t, "cp", id+":/usr/local/bin/paritygate", program)
