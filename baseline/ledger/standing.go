@@ -115,23 +115,23 @@ func Export(ctx context.Context, from store.Store, s *Standing, folder string) e
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
+	var paths []string
 	for _, e := range append(s.nearest(entries), s.approvals(entries)...) {
-		data, err := v.Read(ctx, e.Path)
+		paths = append(paths, e.Path)
+	}
+	return store.ReadAll(ctx, v, paths, func(path string, data []byte, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
-			continue
+			return nil // it was removed since
 		}
 		if err != nil {
 			return err
 		}
-		to := filepath.Join(folder, filepath.FromSlash(e.Path))
+		to := filepath.Join(folder, filepath.FromSlash(path))
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(to, data, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
+		return os.WriteFile(to, data, 0o644)
+	})
 }
 
 // nearest are the entries of the nearest commit that has one, of every key.

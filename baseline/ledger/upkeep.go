@@ -142,29 +142,17 @@ func Newest(ctx context.Context, v store.View, prefix string) (map[string]*basel
 		return nil, nil, err
 	}
 	entries = slices.DeleteFunc(entries, func(e Entry) bool { return !strings.HasPrefix(e.Key, prefix) })
-	commits, approved := map[string]*baseline.Document{}, map[string]*baseline.Document{}
-	for _, e := range entries {
-		d, err := Read(ctx, v, e)
-		if isDamaged(err) || errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		of := commits
-		if e.Commit == "" {
-			of = approved
-		}
-		if old := of[e.Key]; old == nil || later(d, old) {
-			of[e.Key] = d
+	newest := map[string]*baseline.Document{}
+	take := func(e Entry, d *baseline.Document) {
+		if old := newest[e.Key]; old == nil || later(d, old) {
+			newest[e.Key] = d
 		}
 	}
-	for key, d := range approved {
-		if commits[key] == nil {
-			commits[key] = d
-		}
+	if err := readable(ctx, v, slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return e.Commit == "" }), take); err != nil {
+		return nil, nil, err
 	}
-	return commits, entries, nil
+	approved := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return e.Commit != "" || newest[e.Key] != nil })
+	return newest, entries, readable(ctx, v, approved, take)
 }
 
 // later says which of two documents of a key is the newer. Within one second the
