@@ -44,7 +44,8 @@ RUN set -eu; \
 	rm -rf "$lib"/lib[ahltu]*san.so* "$lib"/libitm.so* "$lib"/libquadmath.so* "$lib"/libgprofng* "$lib"/gprofng; \
 	find /usr/bin -name "$triplet-*" ! -name '*-as' ! -name '*-ld' ! -name '*-ld.bfd' ! -name '*-g++*' -delete; \
 	find /usr/bin -xtype l -delete; \
-	rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /var/lib/dpkg/*-old /usr/share/doc/* /usr/share/man/*; \
+	find /usr/share/doc -type f ! -name copyright -delete; \
+	rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /var/lib/dpkg/*-old /usr/share/man/*; \
 	printf '#include <string>\n#include <thread>\nint main() { std::thread([] {}).join(); return std::string().size(); }\n' >/tmp/try.cpp; \
 	c++ -std=c++20 -O2 -o /tmp/try /tmp/try.cpp -ldl -pthread; \
 	/tmp/try; \

@@ -96,7 +96,7 @@ pull() { # pull IMAGE TAG LABEL: false where no registry can be reached
 	local said
 	if ! said=$(timeout 600 docker pull --quiet "$1" 2>&1); then
 		case $said in
-		*'manifest unknown'* | *'not found'* | *'no matching manifest'*) die "$1, which the Dockerfile pins: $said" ;;
+		*'manifest unknown'* | *"$1: not found"* | *'no matching manifest'*) die "$1, which the Dockerfile pins: $said" ;;
 		esac
 		return 1
 	fi
@@ -117,12 +117,13 @@ base_image() ( # a subshell, for its own trap
 		trap 'rm -rf "$work"' EXIT
 		debootstrap --variant=minbase bookworm "$work/root" >"$dir/debootstrap.log" 2>&1 ||
 			{ tail -n 20 "$dir/debootstrap.log" >&2; die "debootstrap failed"; }
-		# Slim as the published image is: no documentation, now or later.
-		local paths=(doc info locale man) p
-		for p in "${paths[@]}"; do
+		# Slim as the published image is: of the documentation only the licences, now and later.
+		local p
+		for p in doc info locale man; do
 			echo "path-exclude /usr/share/$p/*"
-			rm -rf "$work/root/usr/share/$p"/*
+			find "$work/root/usr/share/$p" ! -type d ! -name copyright -delete
 		done >"$work/root/etc/dpkg/dpkg.cfg.d/slim"
+		echo 'path-include /usr/share/doc/*/copyright' >>"$work/root/etc/dpkg/dpkg.cfg.d/slim"
 		rm -rf "$work/root"/var/{cache/apt/*.bin,cache/apt/archives/*.deb,lib/apt/lists/*,log/*} "$work/root"/dev/*
 		tar -C "$work/root" --numeric-owner -c . | gzip -1 >"$work/tar"
 		mv "$work/tar" "$tarball"
