@@ -127,6 +127,9 @@ func (v *view) advice(say voice) []string {
 		out = append(out, "Make a baseline that this run can be held against: "+say.name("paritygate baseline update")+", or the Action with "+say.name("mode: refresh")+
 			", on the branch that the change goes into and on this kind of machine.")
 	}
+	if out == nil && len(v.r.Prompts) == 0 && len(v.r.Checkpoints) == 0 {
+		out = append(out, "Nothing was run: mend what the reason above names, then run again.")
+	}
 	if out == nil {
 		out = append(out, "Make both engines run the same tokens and write the checkpoints that the spec requires, then run again.")
 	}

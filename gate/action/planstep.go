@@ -195,7 +195,7 @@ var privileged = []string{"pull_request_target", "workflow_run", "issue_comment"
 func (s *Step) checkout(ctx context.Context, p *Plan, ev *github.Event, g *git) error {
 	head, err := g.head(ctx)
 	p.Checkout = head
-	trusted := slices.DeleteFunc([]string{s.Getenv("GITHUB_SHA"), ev.Base}, func(c string) bool { return c == "" })
+	trusted := slices.Compact(slices.DeleteFunc([]string{s.Getenv("GITHUB_SHA"), ev.Base}, func(c string) bool { return c == "" }))
 	// On the default branch itself a finished run's commit and the branch's are one.
 	own := err == nil && slices.Contains(trusted, head) &&
 		(head != ev.Head || ev.Name == "workflow_run" && !ev.Fork() && !strings.HasPrefix(ev.SourceEvent, "pull_request"))
