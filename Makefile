@@ -80,6 +80,7 @@ zoo: setup ## planted bugs: caught, placed, false alarms, beside other tools' ru
 
 bench: ## speed and memory, each beside its goal; BENCH=quick only shows that it works
 	bash testdata/bench/bench.sh $(BENCH)
+	$(GO) run ./testdata/bench/baseline $(if $(filter quick,$(BENCH)),-most 100 -runs 1)
 	$(if $(filter quick,$(BENCH)),,$(GO) run ./testdata/bench/oracle -python "$$(bash testdata/engines/torch.sh)")
 
 clean:
