@@ -284,7 +284,7 @@ func (l *Ledger) Approve(ctx context.Context, doc, previous *baseline.Document, 
 	if err := a.Check(doc); err != nil {
 		return nil, err
 	}
-	approved, err := alone(doc).Approve(previous, a.Digest, a.By, a.Reason, a.At)
+	approved, err := Alone(doc).Approve(previous, a.Digest, a.By, a.Reason, a.At)
 	if err != nil {
 		return nil, err
 	}
@@ -302,9 +302,10 @@ func (l *Ledger) Approve(ctx context.Context, doc, previous *baseline.Document, 
 	return approved, nil
 }
 
-// alone is a document with the run's own numbers, fingerprints, sketches and
-// provenance, and no past: neither history nor spread.
-func alone(d *baseline.Document) *baseline.Document {
+// Alone is a document with the run's own numbers, fingerprints, sketches and
+// provenance, and no past: neither history nor spread. So it is taken from whoever
+// is not trusted with those.
+func Alone(d *baseline.Document) *baseline.Document {
 	out := *d
 	out.History = []baseline.Accepted{{Commit: d.Provenance.Commit, Date: d.Provenance.Date}}
 	out.Anchor = baseline.Anchor{Commit: d.Provenance.Commit, Date: d.Provenance.Date, Digest: d.Numbers()}

@@ -227,7 +227,7 @@ func (s *Step) refreshBaseline(ctx context.Context, p *Plan, dir string, r *gate
 	if err != nil {
 		return "", err
 	}
-	kept, previous, err := (&ledger.Ledger{Store: st}).Accept(ctx, doc, ledger.Question{Pull: stands.Pull, Lineage: stands.Lineage}, p.Held.Ratchet)
+	kept, previous, err := (&ledger.Ledger{Store: st}).Accept(ctx, ledger.Alone(doc), ledger.Question{Pull: stands.Pull, Lineage: stands.Lineage}, p.Held.Ratchet)
 	if err != nil {
 		return "", err
 	}
