@@ -109,7 +109,6 @@ type victim struct {
 	dir, spec, store string
 	repo             string // that holds the store's branch, "" for a folder
 	branch           string // as that repository calls it
-	git              string // "" is the folder's own PATH
 	commits          int    // standings were written for
 	acknowledged     map[string]bool
 	digest           string // of the run that is approved
