@@ -284,6 +284,9 @@ func (l *Ledger) Approve(ctx context.Context, doc, previous *baseline.Document, 
 	if err := a.Check(doc); err != nil {
 		return nil, err
 	}
+	if previous != nil && doc.Provenance.Commit != "" && previous.Provenance.Commit == doc.Provenance.Commit {
+		previous = before(previous)
+	}
 	approved, err := Alone(doc).Approve(previous, a.Digest, a.By, a.Reason, a.At)
 	if err != nil {
 		return nil, err

@@ -201,6 +201,11 @@ func TestApprove(t *testing.T) {
 	if got, want := w.paths(), []string{place(t, run{commit: "a", f: 1}), approvedPlace(t, run{commit: "feature", f: 3}, 12)}; !slices.Equal(got, want) {
 		t.Errorf("the store has %v, want %v", got, want)
 	}
+	// Approved once more, the run is still once in the history.
+	again, err := w.Ledger.Approve(ctx, d, a, Approval{Digest: d.Numbers()[:16], By: "bob", Reason: "again", Pull: 12, At: day(6)})
+	if err != nil || commits(again) != "a feature" || again.Anchor.ApprovedBy != "bob" || value(again).Spread != 1e-5 {
+		t.Errorf("%v: history %s, anchor %+v", err, commits(again), again.Anchor)
+	}
 	before := w.paths()
 	for _, tt := range []struct {
 		a    Approval

@@ -47,6 +47,9 @@ func readRun(dir string) (*savedRun, error) {
 	if saved.Measured().After(time.Now().Add(clocksDiffer)) {
 		return nil, fmt.Errorf("%s: measured at %s, which is yet to come", path, saved.Provenance.Date)
 	}
+	if s, of := run.result.Source, saved.Provenance.Commit; s != nil && s.Head != "" && of != "" && s.Head != of {
+		return nil, fmt.Errorf("%s: it is of commit %s, results.json of %s", path, short(of), short(s.Head))
+	}
 	run.imprint = saved.Imprint()
 	p, of := baseline.ProvenanceOf(run.result), saved.Provenance
 	p.Commit, p.Tree, p.Date, p.GPU, p.Driver = of.Commit, of.Tree, of.Date, of.GPU, of.Driver
