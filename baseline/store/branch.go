@@ -155,7 +155,7 @@ func (b *branch) Update(ctx context.Context, message string, change func(View) (
 // message says which file it is.
 const (
 	lockExists  = ".lock': File exists"
-	lockedTries = 14
+	lockedTries = 9
 )
 
 // commit writes the objects of base with the writes applied. It returns base

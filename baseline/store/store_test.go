@@ -362,3 +362,50 @@ func TestDirSweeps(t *testing.T) {
 		t.Errorf("the half-written file is still there: %v", err)
 	}
 }
+
+// A lock that a killed git left behind is named, after some waiting, and nothing is
+// written; without it the update goes on.
+func TestBranchStaleLock(t *testing.T) {
+	t.Parallel()
+	dir := checkout(t)
+	s := open(t, "branch:parity", Options{Repository: dir})
+	first := update(t, s, Write{"a", []byte("1")})
+	lock := filepath.Join(dir, ".git", "refs", "heads", "parity.lock")
+	if err := os.WriteFile(lock, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Update(context.Background(), "m", put(Write{"a", []byte("2")}))
+	if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "refs/heads/parity.lock': File exists") {
+		t.Errorf("with a lock: %v", err)
+	}
+	if got := git(t, dir, "rev-parse", "parity"); got != first {
+		t.Errorf("the branch is at %s, want %s", got, first)
+	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	if rev := update(t, s, Write{"a", []byte("2")}); rev == first {
+		t.Error("nothing was written")
+	}
+}
+
+// A store may be a link to a folder.
+func TestDirLink(t *testing.T) {
+	root := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(root, link); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, "dir:"+link, Options{})
+	left := filepath.Join(root, aside+"123")
+	if err := os.WriteFile(left, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	update(t, s, Write{"a/x", []byte("1")})
+	if got := contents(t, s); fmt.Sprint(got) != "map[a/x:1]" {
+		t.Errorf("the store holds %v", got)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the half-written file is still there: %v", err)
+	}
+}
