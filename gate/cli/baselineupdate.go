@@ -160,7 +160,6 @@ func (a *app) measure(ctx context.Context, s *spec.Spec, h *held, run *savedRun,
 		gate.Judge(r, s)
 	} else {
 		var err error
-		h.watch(baseline.NewImprint())
 		if r, err = a.runEngines(ctx, s, twoSpecs{}, h, &runFlags{jobs: jobs}); err != nil {
 			return nil, err
 		}
